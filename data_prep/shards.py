@@ -1,0 +1,140 @@
+"""Parts and shards. A part is a parquet file of documents; a shard is the piece of work that one task does.
+
+A shard plan follows from the data alone (never from the number of workers), so the same input gives the same files on
+any machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from data_prep.document import Document, Drop
+from data_prep.files import atomic_path
+
+DOCUMENT_SCHEMA = pa.schema(
+    [("id", pa.string()), ("text", pa.string()), ("source", pa.string()), ("meta", pa.string())]
+)
+LEDGER_SCHEMA = pa.schema([(name, pa.string()) for name in ("id", "source", "reason", "excerpt", "detail")])
+
+ROW_GROUP_BYTES = 1 << 20  # text per row group: the grain at which shards are cut
+ROW_GROUP_DOCUMENTS = 10_000
+SHARDS = 64  # about so many for a corpus of middling size,
+SMALLEST_SHARD_BYTES, LARGEST_SHARD_BYTES = 2 << 20, 256 << 20  # within these bounds
+EXCERPT_CHARACTERS = 200
+
+Shard = list[dict[str, Any]]  # pieces of input, in order
+
+
+def cut(pieces: Sequence[dict[str, Any]]) -> list[Shard]:
+    """Consecutive pieces (each with its `bytes`) gathered into shards of about equal size.
+
+    >>> [len(shard) for shard in cut([{"bytes": 3 << 20}, {"bytes": 1 << 20}, {"bytes": 1 << 20}])]
+    [1, 2]
+    """
+    total = sum(piece["bytes"] for piece in pieces)
+    target = min(max(total // SHARDS, SMALLEST_SHARD_BYTES), LARGEST_SHARD_BYTES)
+    shards: list[Shard] = []
+    size = target  # so that the first piece opens a shard
+    for piece in pieces:
+        if size >= target:
+            shards.append([])
+            size = 0
+        shards[-1].append(piece)
+        size += piece["bytes"]
+    return shards
+
+
+def row_groups(root: Path, parts: Sequence[str]) -> list[dict[str, Any]]:
+    """Every row group of the parts (paths relative to `root`), with the rows and bytes it holds."""
+    pieces = []
+    for part in sorted(parts):
+        metadata = pq.read_metadata(root / part)
+        for number in range(metadata.num_row_groups):
+            group = metadata.row_group(number)
+            pieces.append({"part": part, "row_group": number, "rows": group.num_rows, "bytes": group.total_byte_size})
+    return pieces
+
+
+def read_documents(root: Path, shard: Shard) -> Iterator[Document]:
+    """The documents of a shard, in order, one row group in memory at a time."""
+    for piece in shard:
+        with pq.ParquetFile(root / piece["part"]) as file:
+            columns = file.read_row_group(piece["row_group"], columns=DOCUMENT_SCHEMA.names).to_pydict()
+        yield from map(Document, columns["id"], columns["text"], columns["source"], columns["meta"])
+
+
+@dataclass
+class TableWriter:
+    """Writes one parquet file row by row, in row groups of about a megabyte; published when the `with` ends cleanly."""
+
+    path: Path
+    schema: pa.Schema
+    _rows: list[tuple[str, ...]] = field(default_factory=list)
+    _bytes: int = 0
+
+    def __enter__(self) -> TableWriter:
+        self._publish = atomic_path(self.path)
+        self._writer = pq.ParquetWriter(self._publish.__enter__(), self.schema, compression="zstd")
+        return self
+
+    def add(self, *row: str) -> None:
+        self._rows.append(row)
+        self._bytes += sum(map(len, row))
+        if self._bytes >= ROW_GROUP_BYTES or len(self._rows) >= ROW_GROUP_DOCUMENTS:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._rows:
+            columns = [pa.array(column, pa.string()) for column in zip(*self._rows, strict=True)]
+            self._writer.write_table(pa.Table.from_arrays(columns, schema=self.schema))
+            self._rows, self._bytes = [], 0
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            try:
+                self._flush()
+                self._writer.close()
+            except BaseException as failure:
+                self._publish.__exit__(type(failure), failure, failure.__traceback__)
+                raise
+        self._publish.__exit__(kind, error, trace)
+
+
+class PartWriter(TableWriter):
+    """A part: documents."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, DOCUMENT_SCHEMA)
+
+    def __enter__(self) -> PartWriter:
+        super().__enter__()
+        return self
+
+    def write(self, document: Document) -> None:
+        self.add(document.id, document.text, document.source, document.meta)
+
+
+class Ledger(TableWriter):
+    """Rows of what left (`dropped/`) or never became a document (`quarantine/`), as `LEDGER_SCHEMA`.
+
+    Directories before scrub hold raw text: scrub an excerpt before showing it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, LEDGER_SCHEMA)
+
+    def __enter__(self) -> Ledger:
+        super().__enter__()
+        return self
+
+    def write(self, document: Document, drop: Drop) -> None:
+        self.add(document.id, document.source, drop.reason, document.text[:EXCERPT_CHARACTERS], drop.detail)

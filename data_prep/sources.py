@@ -1,0 +1,178 @@
+"""Readers: from a source's files to documents. The home of the `datasets` library.
+
+JSON lines are read one by one, so that a bad line goes to quarantine and not the whole file; parquet files and hub
+datasets are read through `datasets`, in a stream. A document's text is stored as it is.
+"""
+
+from __future__ import annotations
+
+import glob
+import gzip
+import os
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from data_prep.document import Broken, Document
+from data_prep.files import UserError
+from data_prep.settings import SourceSettings
+from data_prep.shards import EXCERPT_CHARACTERS, SMALLEST_SHARD_BYTES
+
+SUFFIXES = (".jsonl", ".jsonl.gz", ".parquet", ".txt")
+COMPRESSED = 6  # a gzip file of text unpacks to about so many times its size
+
+
+def find_inputs(source: SourceSettings) -> list[dict[str, Any]]:
+    """What the source reads, sorted: `{source, name, path, bytes}` a file, `{source, name}` a hub dataset.
+
+    A file's name is its path below the directory that all the source's patterns share, so ids stay the same wherever
+    the corpus lies. Raises `UserError` for a pattern that matches nothing and for a file of unknown kind.
+    """
+    if source.hub:
+        folder = Path(source.hub)
+        files = sorted(path for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else []
+        return [describe(source, path, folder) for path in files] or [{"source": source.name, "name": source.hub}]
+    paths: set[str] = set()
+    for pattern in source.paths:
+        matches = glob.glob(pattern, recursive=True)  # noqa: PTH207 (Path.glob takes no absolute pattern)
+        found = [path for path in matches if Path(path).is_file()]
+        if not found:
+            raise UserError(f"source '{source.name}': nothing matches {pattern}; check source.paths in the config")
+        paths.update(found)
+    root = Path(os.path.commonpath([fixed_directory(pattern) for pattern in source.paths]))
+    for path in sorted(paths):
+        if not path.endswith(SUFFIXES):
+            raise UserError(
+                f"source '{source.name}': {path} is of a kind that is not read yet, wanted {' '.join(SUFFIXES)}; "
+                "name other files in source.paths"
+            )
+    return [describe(source, Path(path), root) for path in sorted(paths)]
+
+
+def describe(source: SourceSettings, path: Path, root: Path) -> dict[str, Any]:
+    name = str(path.relative_to(root))
+    return {"source": source.name, "name": name, "path": str(path), "bytes": path.stat().st_size}
+
+
+def fixed_directory(pattern: str) -> str:
+    """The directory of a pattern before its first wildcard.
+
+    >>> fixed_directory("/data/*/x.jsonl"), fixed_directory("/data/a/x.jsonl")
+    ('/data', '/data/a')
+    """
+    directory = Path(pattern).parent
+    while glob.has_magic(str(directory)):
+        directory = directory.parent
+    return str(directory)
+
+
+def pieces(source: SourceSettings, inputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The inputs as pieces that can be read apart, with the bytes each is worth: files, or a hub dataset's own shards."""
+    if source.hub:
+        of = load_hub(source.hub).num_shards
+        name = Path(source.hub).name if Path(source.hub).is_dir() else source.hub
+        return [
+            {"source": source.name, "name": f"{name}/{shard}", "shard": shard, "of": of, "bytes": SMALLEST_SHARD_BYTES}
+            for shard in range(of)
+        ]
+    return [
+        piece | {"bytes": piece["bytes"] * (COMPRESSED if piece["path"].endswith(".gz") else 1)} for piece in inputs
+    ]
+
+
+def read(source: SourceSettings, piece: dict[str, Any]) -> Iterator[Document | Broken]:
+    """Every row of a piece, as a document or as what is broken about it. Rows count from 0."""
+    name = piece["name"]
+    if source.hub:
+        rows = load_hub(source.hub)
+        rows = rows.shard(num_shards=piece["of"], index=piece["shard"]) if piece["of"] > 1 else rows
+        return (to_document(source, f"{name}#{number}", row) for number, row in enumerate(rows))
+    path = Path(piece["path"])
+    if path.suffix == ".parquet":
+        return read_parquet(source, path, name)
+    if path.suffix == ".txt":
+        return read_text(source, path, name)
+    return read_json_lines(source, path, name)
+
+
+def load_hub(name: str) -> Any:
+    """The train split of a hub dataset or of a dataset folder, streamed."""
+    import datasets
+
+    datasets.disable_progress_bars()
+    try:
+        return datasets.load_dataset(name, split="train", streaming=True)
+    except Exception as error:  # the hub's own errors are many: not found, gated, offline, no such split
+        first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"hub dataset '{name}' cannot be loaded ({first_line}); check source.hub") from None
+
+
+def read_parquet(source: SourceSettings, path: Path, name: str) -> Iterator[Document | Broken]:
+    import datasets
+
+    datasets.disable_progress_bars()
+    number = 0
+    try:
+        for row in datasets.load_dataset("parquet", data_files=str(path), split="train", streaming=True):
+            yield to_document(source, f"{name}#{number}", row)
+            number += 1
+    except Exception as error:  # pyarrow's and datasets' errors share no base class
+        yield Broken(
+            f"{source.name}:{name}#{number}", source.name, "unreadable-parquet", str(error)[:EXCERPT_CHARACTERS]
+        )
+
+
+def read_text(source: SourceSettings, path: Path, name: str) -> Iterator[Document | Broken]:
+    """A text file is one document."""
+    data = path.read_bytes()
+    try:
+        yield Document(f"{source.name}:{name}#0", data.decode(), source.name)
+    except UnicodeDecodeError:
+        yield Broken(f"{source.name}:{name}#0", source.name, "invalid-utf8", show(data))
+
+
+def read_json_lines(source: SourceSettings, path: Path, name: str) -> Iterator[Document | Broken]:
+    """One JSON object a line; blank lines count as rows for the numbering but are nothing."""
+    number = 0
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as lines:
+            for number, line in enumerate(lines):
+                if not line.strip():
+                    continue
+                where = f"{name}#{number}"
+                try:
+                    row = orjson.loads(line)
+                except orjson.JSONDecodeError as error:
+                    reason = "invalid-utf8" if "UTF-8" in str(error) else "invalid-json"
+                    yield Broken(f"{source.name}:{where}", source.name, reason, show(line))
+                    continue
+                if isinstance(row, dict):
+                    yield to_document(source, where, row)
+                else:
+                    yield Broken(f"{source.name}:{where}", source.name, "not-an-object", show(line))
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        yield Broken(f"{source.name}:{name}#{number + 1}", source.name, "truncated-gzip", str(error))
+
+
+def to_document(source: SourceSettings, where: str, row: dict[str, Any]) -> Document | Broken:
+    """A row as a document: its text and id by the source's fields, everything else as `meta`."""
+    fallback = f"{source.name}:{where}"
+    text = row.pop(source.text_field, None)
+    if not isinstance(text, str):
+        reason = "no-text-field" if text is None else "text-not-a-string"
+        return Broken(fallback, source.name, reason, show(orjson.dumps(row, default=str)))
+    identity = where
+    if source.id_field:
+        value = row.pop(source.id_field, None)
+        if not isinstance(value, str | int) or value == "":
+            return Broken(fallback, source.name, "no-id-field", text[:EXCERPT_CHARACTERS])
+        identity = str(value)
+    meta = orjson.dumps(row, default=str, option=orjson.OPT_SORT_KEYS).decode()
+    return Document(f"{source.name}:{identity}", text, source.name, meta)
+
+
+def show(data: bytes) -> str:
+    return data[: 4 * EXCERPT_CHARACTERS].decode(errors="backslashreplace")[:EXCERPT_CHARACTERS].strip()

@@ -1,0 +1,251 @@
+"""The command `text2lm`: reads argv, calls one function, turns errors into one line and an exit code.
+
+0 done, 1 failed while running, 2 an impossible request or input, 3 paused by a signal with everything finished saved.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from data_prep.files import UserError
+from launch.local import LocalLauncher
+from pipeline.config import load_config
+from pipeline.progress import ProgressDisplay
+from pipeline.run_dir import RunDir, open_run, prepare
+
+FAILED, IMPOSSIBLE = 1, 2
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
+
+
+class Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; try: {self.prog} --help")
+
+
+def parser() -> Parser:
+    """Every verb and its options."""
+    top = Parser(prog="text2lm", description="One TOML file and one command take raw text to a pretrained GPT.")
+    verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB", parser_class=Parser)
+
+    def verb(name: str, help: str) -> argparse.ArgumentParser:
+        return verbs.add_parser(name, help=help, description=help)
+
+    def takes_config(parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("config", type=Path, metavar="CONFIG", help="a TOML file, for example configs/demo.toml")
+        parser.add_argument(
+            "--run", type=Path, metavar="DIR", help="run directory (default: runs/ and the config's name)"
+        )
+        parser.add_argument("--set", action="append", default=[], metavar="a.b=c", help="override one setting")
+
+    def takes_run(parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("--run", type=Path, metavar="DIR", required=True, help="run directory")
+
+    run = verb("run", "bring every stage up to date; running again resumes or does nothing")
+    takes_config(run)
+    run.add_argument("--from", dest="first", metavar="STAGE", help="redo this stage and what follows, fresh or not")
+    run.add_argument("--until", metavar="STAGE", help="stop after this stage")
+    run.add_argument("--on", choices=["local"], help="where to run")
+    run.add_argument("--restart", action="store_true", help="train from scratch; the old training is set aside")
+    run.add_argument("--verify", action="store_true", help="check every recorded digest")
+
+    plan = verb("plan", "say what a run would do and why; touches nothing")
+    takes_config(plan)
+    plan.add_argument("--json", action="store_true", help="for programs")
+
+    stage = verb("stage", "do some tasks of one stage, or seal it: what a batch job runs")
+    stage.add_argument("name", metavar="NAME[/STEP]")
+    takes_run(stage)
+    work = stage.add_mutually_exclusive_group(required=True)
+    work.add_argument("--task", metavar="A[-B]", help="a task or a range of tasks, from 0")
+    work.add_argument("--seal", action="store_true", help="check the accounting and write the manifest")
+
+    takes_run(verb("status", "say how far a run is"))
+    takes_run(verb("report", "write RUN/report.html anew"))
+
+    trace = verb("trace", "say where a document went, and why")
+    trace.add_argument("id", metavar="DOC_ID")
+    takes_run(trace)
+
+    batch = verb("batch", "name the documents that a training step saw")
+    takes_run(batch)
+    batch.add_argument("--step", type=int, required=True, help="from 1, as in metrics.jsonl")
+
+    sample = verb("sample", "let the model write")
+    where = sample.add_mutually_exclusive_group(required=True)
+    where.add_argument("--run", type=Path, metavar="DIR", help="run directory")
+    where.add_argument("--export", type=Path, metavar="DIR", help="transformers-format GPT-2 directory")
+    sample.add_argument("--prompt", default="", help="text to go on from (default: the beginning of a document)")
+    sample.add_argument("--max-tokens", type=int, default=200)
+    sample.add_argument("--temperature", type=float, default=0.8, help="0 always takes the likeliest token")
+    sample.add_argument("--top-k", type=int, default=50, help="choose among so many; 0: all")
+    sample.add_argument("--seed", type=int, default=1)
+
+    takes_run(verb("export", "write RUN/export/hf, a directory that transformers loads"))
+    verb("doctor", "say what this machine has and what is missing")
+    return top
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run one command; the exit code."""
+    try:
+        arguments = parser().parse_args(argv)
+        verb: int = VERBS[arguments.verb](arguments)
+        return verb
+    except UserError as error:
+        return fail(str(error), IMPOSSIBLE)
+    except OSError as error:
+        if error.errno in FULL_DISK:
+            where = error.filename or "the run directory"
+            return fail(f"the disk is full: {where} could not be written; free some space and run again", FAILED)
+        raise
+    except BrokenPipeError:
+        return FAILED
+
+
+def fail(message: str, code: int) -> int:
+    print(f"text2lm: {' '.join(message.split())}", file=sys.stderr, flush=True)
+    return code
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from pipeline.runner import RunError, Runner
+
+    config = load_config(arguments.config, arguments.set)
+    directory = prepare(run_directory(arguments))
+    display = ProgressDisplay()
+    try:
+        runner = Runner(config, directory, LocalLauncher(), display, verify=arguments.verify, restart=arguments.restart)
+        code = runner(arguments.first, arguments.until)
+    except RunError as error:
+        return fail(str(error), FAILED)
+    if code == 0 and directory.results.exists() and arguments.until is None:
+        for line in closing_lines(directory):
+            display.say(line)
+    return code
+
+
+def closing_lines(directory: RunDir) -> list[str]:
+    """What came out: the model beside gzip and xz, a sample, and where to look."""
+    results = json.loads(directory.results.read_text())
+    return [
+        f"validation bits per byte: {results['bits_per_byte']:.3f} (this model), "
+        f"{results['gzip_bits_per_byte']:.3f} (gzip -9), {results['xz_bits_per_byte']:.3f} (xz -9)",
+        f"a sample: {' '.join(results['samples'][0].split())}",
+        f"look at:  {directory.report}",
+    ]
+
+
+def run_directory(arguments: argparse.Namespace) -> Path:
+    chosen: Path | None = arguments.run
+    return chosen or Path("runs") / arguments.config.stem
+
+
+def plan(arguments: argparse.Namespace) -> int:
+    from pipeline.plan import plan as make_plan
+    from pipeline.plan import plan_lines
+
+    facts = make_plan(load_config(arguments.config, arguments.set), RunDir(run_directory(arguments)))
+    print(json.dumps(facts, indent=1) if arguments.json else "\n".join(plan_lines(facts)))
+    return 0
+
+
+def stage(arguments: argparse.Namespace) -> int:
+    from pipeline.runner import run_by_hand
+
+    name, _, step = arguments.name.partition("/")
+    directory = open_run(arguments.run)
+    config = load_config(directory.config)
+    return run_by_hand(config, directory, name, step or None, None if arguments.seal else task_range(arguments.task))
+
+
+def task_range(text: str) -> range:
+    """`"3"` or `"3-7"`, both ends in."""
+    first, dash, last = text.partition("-")
+    if not first.isdecimal() or (dash and not last.isdecimal()):
+        raise UserError(f"--task {text}: wanted a number or a range such as 0-7")
+    return range(int(first), int(last or first) + 1)
+
+
+def status(arguments: argparse.Namespace) -> int:
+    from pipeline.plan import status_lines
+
+    print("\n".join(status_lines(open_run(arguments.run))))
+    return 0
+
+
+def report(arguments: argparse.Namespace) -> int:
+    from pipeline.report import write_report
+
+    directory = open_run(arguments.run)
+    write_report(directory)
+    print(directory.report)
+    return 0
+
+
+def trace(arguments: argparse.Namespace) -> int:
+    from pipeline.trace import trace as trace_document
+
+    directory = open_run(arguments.run)
+    print("\n".join(trace_document(load_config(directory.config), directory, arguments.id)))
+    return 0
+
+
+def batch(arguments: argparse.Namespace) -> int:
+    from pipeline.trace import documents_of_step
+
+    print("\n".join(documents_of_step(open_run(arguments.run), arguments.step)))
+    return 0
+
+
+def sample(arguments: argparse.Namespace) -> int:
+    from pipeline.model_steps import sample as draw
+
+    directory = open_run(arguments.run) if arguments.run else None
+    options = {name: getattr(arguments, name) for name in ("max_tokens", "temperature", "top_k", "seed")}
+    print(arguments.prompt + draw(directory, arguments.export, arguments.prompt, **options))
+    return 0
+
+
+def export(arguments: argparse.Namespace) -> int:
+    from pipeline.runner import run_by_hand
+
+    directory = open_run(arguments.run)
+    config = load_config(directory.config)
+    run_by_hand(config, directory, "export", None, range(1))
+    run_by_hand(config, directory, "export", None, None)
+    print(directory.export)
+    return 0
+
+
+def doctor(arguments: argparse.Namespace) -> int:
+    from pipeline.doctor import examine
+
+    facts, problems = examine(Path.cwd())
+    print("\n".join(facts))
+    for problem in problems:
+        print(f"missing: {problem}")
+    return IMPOSSIBLE if problems else 0
+
+
+VERBS = {
+    "run": run,
+    "plan": plan,
+    "stage": stage,
+    "status": status,
+    "report": report,
+    "trace": trace,
+    "batch": batch,
+    "sample": sample,
+    "export": export,
+    "doctor": doctor,
+}
+
+
+def entry() -> NoReturn:
+    sys.exit(main(sys.argv[1:]))

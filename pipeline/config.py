@@ -1,0 +1,198 @@
+"""One TOML file becomes one `RunConfig`. Each room declares its settings beside its code; this module only composes.
+
+An unknown key is an error that names the nearest known one, a wrong type says what was wanted, and validation never
+changes a value.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import os
+import tomllib
+import types
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from data_prep.files import UserError, atomic_write
+from data_prep.settings import (
+    CleanSettings,
+    DedupSettings,
+    ScrubSettings,
+    SourceSettings,
+    SplitSettings,
+    TokenizerSettings,
+)
+from launch.settings import LaunchSettings
+from pretrain.settings import CheckpointSettings, ModelSettings, TrainSettings, WandbSettings
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything a run is told. The tables of the TOML file are its fields."""
+
+    source: list[SourceSettings]
+    seed: int = 1
+    clean: CleanSettings = field(default_factory=CleanSettings)
+    dedup: DedupSettings = field(default_factory=DedupSettings)
+    scrub: ScrubSettings = field(default_factory=ScrubSettings)
+    split: SplitSettings = field(default_factory=SplitSettings)
+    tokenizer: TokenizerSettings = field(default_factory=TokenizerSettings)
+    model: ModelSettings = field(default_factory=ModelSettings)
+    train: TrainSettings = field(default_factory=TrainSettings)
+    checkpoint: CheckpointSettings = field(default_factory=CheckpointSettings)
+    wandb: WandbSettings = field(default_factory=WandbSettings)
+    launch: LaunchSettings = field(default_factory=LaunchSettings)
+
+    def problems(self) -> list[str]:
+        """Sentences about values that cannot work; empty when all is well."""
+        names = [source.name for source in self.source]
+        found = [
+            f"source.name '{name}' is used twice; every source needs its own" for name in names if names.count(name) > 1
+        ]
+        if not names:
+            found.append("the config names no [[source]]; add one with name and paths")
+        tables = [getattr(self, item.name) for item in dataclasses.fields(self) if item.name not in ("source", "seed")]
+        for table in [*self.source, *tables]:
+            found += table.problems()
+        return list(dict.fromkeys(found))
+
+    def identity(self, *reads: str) -> dict[str, Any]:
+        """The identity settings below the dotted paths, as `{dotted path: value}`: a part of a stage's key."""
+        flat: dict[str, Any] = {}
+        for path in reads:
+            flatten(self, path.split("."), "", flat)
+        return flat
+
+
+def flatten(value: Any, path: list[str], where: str, flat: dict[str, Any]) -> None:
+    """Collect the settings at `path` below `value`; a list of tables is walked by the tables' names."""
+    if isinstance(value, list) and value and dataclasses.is_dataclass(value[0]):
+        for table in value:
+            flatten(table, path, f"{where}.{table.name}", flat)
+    elif dataclasses.is_dataclass(value):
+        for item in dataclasses.fields(value):
+            if item.metadata.get("execution") or (path and item.name != path[0]):
+                continue
+            flatten(getattr(value, item.name), path[1:], f"{where}.{item.name}" if where else item.name, flat)
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            flatten(inner, [], f"{where}.{name}", flat)
+    else:
+        flat[where] = value
+
+
+def load_config(path: Path, overrides: typing.Sequence[str] = ()) -> RunConfig:
+    """Read, override, check. Source paths come back absolute. Raises `UserError` with every problem in one line."""
+    try:
+        table = tomllib.loads(path.read_bytes().decode())
+    except FileNotFoundError:
+        raise UserError(f"config {path} does not exist{nearest_file(path)}") from None
+    except IsADirectoryError:
+        raise UserError(f"config {path} is a directory, wanted a .toml file") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"config {path} is not valid TOML: {error}") from None
+    for override in overrides:
+        apply_override(table, override)
+    for source in table.get("source", []) if isinstance(table.get("source"), list) else []:
+        if isinstance(source, dict) and isinstance(source.get("paths"), list):
+            base = path.resolve().parent
+            source["paths"] = [
+                str(base / Path(item).expanduser()) if isinstance(item, str) else item for item in source["paths"]
+            ]
+            source["paths"] = [os.path.normpath(item) if isinstance(item, str) else item for item in source["paths"]]
+        if isinstance(source, dict) and isinstance(source.get("hub"), str) and (path.parent / source["hub"]).is_dir():
+            source["hub"] = str((path.parent / source["hub"]).resolve())
+    config = typing.cast(RunConfig, build(RunConfig, table, ""))
+    problems = config.problems()
+    if problems:
+        raise UserError(f"config {path}: {'; '.join(problems)}")
+    return config
+
+
+def nearest_file(path: Path) -> str:
+    near = difflib.get_close_matches(path.name, [other.name for other in path.parent.glob("*.toml")], 1)
+    return f"; did you mean {path.parent / near[0]}?" if near else ""
+
+
+def apply_override(table: dict[str, Any], override: str) -> None:
+    """`--set a.b=c`: put a value (TOML, or else a plain word) at a dotted key; a number indexes a list of tables."""
+    key, equals, text = override.partition("=")
+    if not equals or not key.strip():
+        raise UserError(f"--set {override}: wanted key=value, for example --set train.lr=3e-4")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    *parents, last = key.strip().split(".")
+    target: Any = table
+    try:
+        for name in parents:
+            target = target[int(name)] if isinstance(target, list) else target.setdefault(name, {})
+        if isinstance(target, list):
+            target[int(last)] = value
+        else:
+            target[last] = value
+    except (TypeError, ValueError, IndexError, AttributeError):
+        raise UserError(f"--set {override}: there is no such place in the config") from None
+
+
+def build(kind: Any, value: Any, where: str) -> Any:
+    """`value` as `kind` (a settings class or a type hint), or a `UserError` that names the dotted key."""
+    if dataclasses.is_dataclass(kind):
+        if not isinstance(value, dict):
+            raise UserError(f"config: {where} must be a table, got {describe(value)}")
+        return build_table(kind, value, where)
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is types.UnionType:  # only ever "X | None", and TOML has no null
+        return build(arguments[0], value, where)
+    if origin is list:
+        if not isinstance(value, list):
+            raise UserError(f"config: {where} must be a list, got {describe(value)}")
+        return [build(arguments[0], item, where) for item in value]
+    if origin is dict:
+        if not isinstance(value, dict):
+            raise UserError(f"config: {where} must be a table, got {describe(value)}")
+        return {name: build(arguments[1], item, f"{where}.{name}") for name, item in value.items()}
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if type(value) is not kind:
+        names = {int: "a whole number", float: "a number", str: "a string", bool: "true or false"}
+        raise UserError(f"config: {where} must be {names[kind]}, got {describe(value)}")
+    return value
+
+
+def build_table(kind: Any, table: dict[str, Any], where: str) -> Any:
+    hints = typing.get_type_hints(kind)
+    fields = {item.name: item for item in dataclasses.fields(kind)}
+    for name in table:
+        if name not in fields:
+            dotted = f"{where}.{name}" if where else name
+            near = difflib.get_close_matches(name, fields, 1, 0.5)
+            hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(fields)}"
+            raise UserError(f"config: unknown key {dotted}; {hint}")
+    for name, item in fields.items():
+        required = item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING
+        if required and name not in table:
+            raise UserError(f"config: {f'{where}.{name}' if where else name} is missing")
+    return kind(**{name: build(hints[name], table[name], f"{where}.{name}" if where else name) for name in table})
+
+
+def describe(value: Any) -> str:
+    return f"the {'table' if isinstance(value, dict) else type(value).__name__} {value!r}"
+
+
+def save_config(config: RunConfig, path: Path) -> None:
+    """Write the resolved config: every value as it is used, source paths absolute."""
+    atomic_write(path, tomli_w.dumps(without_none(dataclasses.asdict(config))))
+
+
+def without_none(value: Any) -> Any:
+    """TOML has no null: an absent key is one."""
+    if isinstance(value, dict):
+        return {name: without_none(item) for name, item in value.items() if item is not None}
+    return [without_none(item) for item in value] if isinstance(value, list) else value

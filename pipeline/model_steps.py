@@ -1,0 +1,162 @@
+"""The steps that train, score and export a model: they start the programs of `pretrain` and collect what they left.
+
+torch is imported only inside the steps that need it, in a worker process.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from data_prep.files import UserError, read_json, write_json
+from data_prep.tokens import TokenStream
+from pipeline.data_steps import compressed_bits_per_byte
+from pipeline.run_dir import RunDir
+from pipeline.stage import Context, Result, changed_settings
+from pretrain.presets import flops_per_token, parameter_count
+from pretrain.settings import TrainingJob, job_problems, resolve_precision
+
+SAMPLES = 3
+END_OF_TEXT_ID = 0  # the tokenizer's first special token
+
+
+def training_job(context: Context) -> TrainingJob:
+    """What the ranks are told. `"auto"` precision is decided once: a resume keeps what the first start chose."""
+    config, facts = context.config, context.upstream("tokenizer").facts
+    key, precision = context.key(), resolve_precision(config.train.precision)
+    if context.run.started.exists():
+        started = TrainingJob.from_json(read_json(context.run.started))
+        precision = started.train.precision if started.key == key else precision
+    return TrainingJob(
+        key=key,
+        seed=config.seed,
+        ranks=config.launch.ranks,
+        vocab_size=facts["vocab_size"],
+        end_of_text=END_OF_TEXT_ID,
+        sources={source.name: source.weight for source in config.source},
+        dataset=context.upstream("tokens").key,
+        model=config.model,
+        train=replace(config.train, precision=precision),
+        checkpoint=config.checkpoint,
+        wandb=config.wandb,
+    )
+
+
+def start_training(context: Context) -> tuple[str, ...]:
+    """Check the job against the data, write `started.json`, and give the command of one rank."""
+    job = training_job(context)
+    streams = {name: TokenStream(context.run.tokens / "train", name) for name in job.sources}
+    problems = job_problems(job, {name: len(stream) for name, stream in streams.items()})
+    if problems:
+        raise UserError("; ".join(problems))
+    write_json(context.run.started, job.to_json())
+    return (sys.executable, "-m", "pretrain.worker", "--run", str(context.run.root))
+
+
+def collect_training(context: Context, task: int) -> Result:
+    """The last checkpoint's files are what the stage made."""
+    outcome = read_json(context.run.outcome)
+    assert outcome["outcome"] == "done", outcome
+    last = context.run.checkpoints / f"step-{outcome['step']:08d}"
+    return Result(sorted(path for path in last.iterdir() if path.is_file()))
+
+
+def training_facts(context: Context, tally: dict[str, int]) -> dict[str, Any]:
+    job = TrainingJob.from_json(read_json(context.run.started))
+    shape = job.model.shape()
+    size = (shape.n_layers, shape.d_model, job.vocab_size, job.model.context_length)
+    outcome = read_json(context.run.outcome)
+    flops = flops_per_token(*size) * outcome["tokens"]
+    return {"steps": outcome["step"], "tokens": outcome["tokens"], "parameters": parameter_count(*size), "flops": flops}
+
+
+def training_begun(run: RunDir) -> bool:
+    """Whether there is a training that a new one must not replace on the quiet."""
+    return run.plan("pretrain").exists() and any(run.checkpoints.glob("step-*"))
+
+
+def refuse_other_settings(context: Context) -> None:
+    """`UserError` when a training has begun under other settings. Known before any stage runs."""
+    if training_begun(context.run):
+        before = read_json(context.run.plan("pretrain"))["settings"]
+        refuse(context, changed_settings(before, context.settings()))
+
+
+def refuse_other_data(context: Context) -> None:
+    """`UserError` when a training has begun on other token files. Known once the data stages are sealed."""
+    if training_begun(context.run) and read_json(context.run.plan("pretrain"))["key"] != context.key():
+        refuse(context, ["the tokens it was trained on changed"])
+
+
+def refuse(context: Context, changes: list[str]) -> None:
+    if changes:
+        raise UserError(
+            f"{context.run.root} holds a training made otherwise: {'; '.join(changes)}; "
+            "name another directory with --run NEW, or set the old training aside with --restart"
+        )
+
+
+def evaluate(context: Context, task: int) -> Result:
+    """Score all of the validation text; beside it gzip and xz on the same text, and a few samples."""
+    from data_prep.encode import load_tokenizer
+    from pretrain.evaluate import evaluate as score
+    from pretrain.sample import generate
+    from pretrain.weights import load_model
+
+    job = TrainingJob.from_json(read_json(context.run.started))
+    results = score(job, context.run.tokens / "val", newest_checkpoint(context))
+    packed = compressed_bits_per_byte(context)
+    results |= packed[""]
+    for name, row in results["sources"].items():
+        row |= packed[name]
+    model, tokenizer = load_model(job, newest_checkpoint(context)), load_tokenizer(context.run.tokenizer)
+    options: dict[str, Any] = {"end_of_text": job.end_of_text, "max_tokens": 120, "temperature": 0.8, "top_k": 50}
+    results["samples"] = [generate(model, tokenizer, "", seed=seed, **options) for seed in range(SAMPLES)]
+    write_json(context.run.results, results)
+    return Result([context.run.results])
+
+
+def newest_checkpoint(context: Context) -> Path:
+    """The checkpoint that training ended with."""
+    path: str = context.upstream("pretrain").outputs[0]["path"]
+    return (context.run.root / path).parent
+
+
+def export(context: Context, task: int) -> Result:
+    """A transformers-format GPT-2 directory."""
+    from pretrain.export import export_gpt2
+    from pretrain.fragments import read_full
+
+    job = TrainingJob.from_json(read_json(context.run.started))
+    export_gpt2(read_full(newest_checkpoint(context)), job, context.run.tokenizer, context.run.export)
+    return Result(sorted(context.run.export.iterdir()))
+
+
+def report(context: Context, task: int) -> Result:
+    """The run as one page."""
+    from pipeline.report import write_report
+
+    write_report(context.run)
+    return Result([context.run.report])
+
+
+def sample(run: RunDir | None, export: Path | None, prompt: str, *, top_k: int, **options: Any) -> str:
+    """The continuation of a prompt by a run's newest checkpoint or by an exported model."""
+    from data_prep.encode import load_tokenizer
+    from pretrain.export import load_gpt2
+    from pretrain.sample import generate
+    from pretrain.weights import load_model
+    from pretrain.weights import newest_checkpoint as newest
+
+    if run:
+        if not run.started.exists():
+            raise UserError(f"{run.root} has not begun to train; run: text2lm run CONFIG --run {run.root}")
+        job = TrainingJob.from_json(read_json(run.started))
+        model, tokenizer_path = load_model(job, newest(job, run.checkpoints)), run.tokenizer
+    else:
+        assert export
+        model, tokenizer_path = load_gpt2(export)
+    tokenizer = load_tokenizer(tokenizer_path)
+    return generate(model, tokenizer, prompt, end_of_text=END_OF_TEXT_ID, top_k=top_k or None, **options)

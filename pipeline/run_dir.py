@@ -1,0 +1,175 @@
+"""Every path under a run directory, and the lock that gives it one writer."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from data_prep.files import UserError
+
+HEARTBEAT_SECONDS = 30
+SILENT_SECONDS = 600  # a holder on another host that has not been heard of for so long is gone
+
+
+@dataclass(frozen=True)
+class RunDir:
+    """The layout of RUN. Everything in it is addressed relative to it, so a run can be moved."""
+
+    root: Path
+
+    @property
+    def config(self) -> Path:
+        return self.root / "config.toml"
+
+    @property
+    def logs(self) -> Path:
+        return self.root / "logs"
+
+    @property
+    def tokenizer(self) -> Path:
+        return self.root / "tokenizer" / "tokenizer.json"
+
+    @property
+    def tokens(self) -> Path:
+        return self.root / "tokens"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.root / "pretrain" / "checkpoints"
+
+    @property
+    def metrics(self) -> Path:
+        return self.root / "pretrain" / "metrics.jsonl"
+
+    @property
+    def started(self) -> Path:
+        return self.root / "pretrain" / "started.json"
+
+    @property
+    def outcome(self) -> Path:
+        return self.root / "pretrain" / "outcome.json"
+
+    @property
+    def results(self) -> Path:
+        return self.root / "evaluate" / "results.json"
+
+    @property
+    def export(self) -> Path:
+        return self.root / "export" / "hf"
+
+    @property
+    def report(self) -> Path:
+        return self.root / "report.html"
+
+    def stage(self, name: str) -> Path:
+        return self.root / name
+
+    def manifest(self, stage: str) -> Path:
+        return self.root / stage / "manifest.json"
+
+    def plan(self, stage: str) -> Path:
+        return self.root / stage / "plan.json"
+
+    def receipt(self, stage: str, step: str, task: int) -> Path:
+        return self.root / stage / "receipts" / f"{step}-{task:05d}.json"
+
+    def work(self, stage: str, step: str) -> Path:
+        """Intermediate files between a stage's steps; gone once the stage is sealed."""
+        return self.root / stage / "work" / step
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the run for this process. No flock: network file systems do not keep its promise.
+
+        The lock is a file made by exclusive link, with host, process and a heartbeat. One whose process is gone, or
+        whose host has been silent for ten minutes, is taken over. Raises `UserError` when somebody else holds it.
+        """
+        self.root.mkdir(parents=True, exist_ok=True)
+        path = self.root / "lock.json"
+        mine = {"host": socket.gethostname(), "pid": os.getpid(), "started": process_start(os.getpid())}
+        claim = self.root / f".lock.{mine['host']}.{mine['pid']}"
+        claim.write_text(json.dumps(mine))
+        try:
+            try:
+                os.link(claim, path)
+            except FileExistsError:
+                holder = read_lock(path)
+                if holder and is_alive(holder, path):
+                    raise UserError(
+                        f"{self.root} is in use by process {holder['pid']} on {holder['host']}; "
+                        "wait for it, or name another directory with --run"
+                    ) from None
+                # of several that find the same dead lock, the rename lets one through
+                stale = claim.with_suffix(".stale")
+                try:
+                    path.rename(stale)
+                    stale.unlink()
+                    os.link(claim, path)
+                except (FileNotFoundError, FileExistsError):
+                    raise UserError(f"{self.root} was just taken by another process; wait for it") from None
+        finally:
+            claim.unlink(missing_ok=True)
+        stop = threading.Event()
+        heart = threading.Thread(target=beat, args=(path, stop), daemon=True)
+        heart.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            heart.join()
+            path.unlink(missing_ok=True)
+
+
+def beat(path: Path, stop: threading.Event) -> None:
+    while not stop.wait(HEARTBEAT_SECONDS):
+        path.touch()
+
+
+def read_lock(path: Path) -> dict[str, Any] | None:
+    try:
+        return dict(json.loads(path.read_text()))
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def is_alive(holder: dict[str, Any], path: Path) -> bool:
+    if holder["host"] == socket.gethostname():
+        return bool(process_start(holder["pid"]) == holder["started"])
+    return time.time() - path.stat().st_mtime < SILENT_SECONDS
+
+
+def process_start(pid: int) -> int | None:
+    """When a process started, in clock ticks since boot: with its pid a name for good. None: it has ended."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return None if fields[0] == "Z" else int(fields[19])
+
+
+def open_run(root: Path) -> RunDir:
+    """An existing run, or a `UserError`."""
+    run = RunDir(root)
+    if not run.config.exists():
+        raise UserError(
+            f"{root} is no run directory: it has no config.toml; start one with: text2lm run CONFIG --run {root}"
+        )
+    return run
+
+
+def prepare(root: Path) -> RunDir:
+    """The run directory for `text2lm run`, new or not; a place that holds something else is refused."""
+    run = RunDir(root)
+    if root.exists() and not root.is_dir():
+        raise UserError(f"--run {root} is a file, wanted a directory")
+    if root.exists() and not run.config.exists() and {item.name for item in root.iterdir()} - {"lock.json"}:
+        raise UserError(f"--run {root} holds other files and is no run directory; name a new one")
+    return run

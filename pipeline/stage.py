@@ -1,0 +1,276 @@
+"""What a stage is, and how its work is planned, done, skipped and sealed. `stages.py` says which stages there are."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from data_prep.counts import Counts
+from data_prep.files import UserError, digest_file, read_json, write_json
+from data_prep.shards import Shard
+from pipeline.config import RunConfig
+from pipeline.receipt import Entry, Manifest, Receipt, damage, entry, key_of
+from pipeline.run_dir import RunDir
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one task made: files (the last step's outputs, or intermediate ones), and where its documents went."""
+
+    outputs: Sequence[Path]
+    counts: Counts | None = None
+    tally: dict[str, int] = field(default_factory=dict)  # other things counted, summed over tasks into the manifest
+
+
+@dataclass(frozen=True)
+class Step:
+    """One barrier's worth of work: a task per shard of the stage's plan, or one task for all.
+
+    `program` makes it a parallel program instead (the ranks of training): it checks and prepares, and gives the command
+    of one rank; `run` then collects what the program left.
+    """
+
+    name: str
+    run: Callable[[Context, int], Result]
+    each_shard: bool = False
+    program: Callable[[Context], tuple[str, ...]] | None = None
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One row of the table."""
+
+    name: str
+    steps: tuple[Step, ...]
+    needs: tuple[str, ...] = ()
+    reads: tuple[str, ...] = ()  # dotted paths of the settings that are part of its identity
+    version: int = 1  # raise it when the code changes what comes out
+    plan: Callable[[Context], list[Shard]] = lambda context: []
+    inputs: Callable[[Context], list[Entry]] | None = None  # None: the outputs of `needs`
+    keeps: bool = False  # its directory is never emptied: training resumes inside
+    facts: Callable[[Context, dict[str, int]], dict[str, Any]] = lambda context, tally: dict(tally)  # for the manifest
+    say: Callable[[Manifest], str] = lambda manifest: ""  # the line for people when it is done
+
+    def step(self, name: str | None) -> Step:
+        if name is None and len(self.steps) == 1:
+            return self.steps[0]
+        for step in self.steps:
+            if step.name == name:
+                return step
+        names = ", ".join(f"{self.name}/{step.name}" for step in self.steps)
+        raise UserError(f"stage {self.name} has no step '{name or ''}', wanted one of {names}")
+
+
+@dataclass
+class Context:
+    """A stage of a run, with everything its tasks may look at."""
+
+    config: RunConfig
+    run: RunDir
+    stage: Stage
+    verify: bool = False
+    _manifests: dict[str, Manifest] = field(default_factory=dict)
+    _plan: dict[str, Any] | None = None
+
+    @property
+    def directory(self) -> Path:
+        return self.run.stage(self.stage.name)
+
+    def upstream(self, name: str) -> Manifest:
+        """The manifest of a stage that this one needs."""
+        if name not in self._manifests:
+            manifest = Manifest.load(self.run.manifest(name))
+            if manifest is None:
+                raise UserError(
+                    f"stage {self.stage.name} needs {name}, which is not finished; "
+                    f"run: text2lm run CONFIG --until {name}"
+                )
+            self._manifests[name] = manifest
+        return self._manifests[name]
+
+    def parts(self, name: str) -> list[str]:
+        """The parts that an upstream stage made, sorted."""
+        return sorted(item["path"] for item in self.upstream(name).outputs if item["path"].endswith(".parquet"))
+
+    def settings(self) -> dict[str, Any]:
+        return self.config.identity(*self.stage.reads)
+
+    def inputs(self) -> list[Entry]:
+        if self.stage.inputs:
+            return self.stage.inputs(self)
+        outputs = [item for name in self.stage.needs for item in self.upstream(name).outputs]
+        return sorted(outputs, key=lambda item: str(item["path"]))
+
+    def key(self) -> str:
+        return key_of(self.stage.name, self.stage.version, self.settings(), self.inputs())
+
+    def plan(self) -> dict[str, Any]:
+        """The shard plan on disk; `begin` wrote it."""
+        if self._plan is None:
+            self._plan = dict(read_json(self.run.plan(self.stage.name)))
+        return self._plan
+
+    def shard(self, task: int) -> Shard:
+        return list(self.plan()["shards"][task])
+
+    def tasks(self, step: Step) -> int:
+        return len(self.plan()["shards"]) if step.each_shard else 1
+
+    def outputs_of(self, step: str) -> list[Path]:
+        """What an earlier step of this stage made, in task order."""
+        found = []
+        for task in range(self.tasks(self.stage.step(step))):
+            receipt = Receipt.load(self.run.receipt(self.stage.name, step, task))
+            assert receipt is not None, f"{self.stage.name}/{step} task {task} has no receipt"
+            found += [self.run.root / item["path"] for item in receipt.outputs]
+        return found
+
+
+def why_stale(context: Context) -> str | None:
+    """A sentence on why the stage must be done again, or None when it is fresh. Its `needs` must be sealed."""
+    stage, run = context.stage, context.run
+    manifest = Manifest.load(run.manifest(stage.name))
+    if manifest is None:
+        return "it was started and not finished" if run.plan(stage.name).exists() else "it has not run yet"
+    if manifest.key != context.key():
+        return changed(manifest, context)
+    return damage(run.root, [*manifest.outputs, *manifest.ledgers], verify=context.verify)
+
+
+def changed(manifest: Manifest, context: Context) -> str:
+    """In words, what differs between a manifest and the present request."""
+    found = changed_settings(manifest.settings, context.settings())
+    if manifest.version != context.stage.version:
+        found.append(f"the stage itself changed from version {manifest.version} to {context.stage.version}")
+    before = {(item.get("source"), item.get("name", item["path"])): item.get("digest") for item in manifest.inputs}
+    after = {(item.get("source"), item.get("name", item.get("path"))): item.get("digest") for item in context.inputs()}
+    differing = sorted(str(name[1]) for name in before.keys() | after.keys() if before.get(name) != after.get(name))
+    if differing:
+        more = f" and {len(differing) - 1} more" if len(differing) > 1 else ""
+        found.append(f"its input changed ({differing[0]}{more})")
+    return "; ".join(found)
+
+
+def changed_settings(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    return [
+        f"{name} changed from {before.get(name, 'nothing')} to {after.get(name, 'nothing')}"
+        for name in sorted(before.keys() | after.keys())
+        if before.get(name) != after.get(name)
+    ]
+
+
+def begin(context: Context) -> None:
+    """Write the shard plan, unless it is there already for the same key; what an earlier key left is removed first."""
+    plan_path, key = context.run.plan(context.stage.name), context.key()
+    if plan_path.exists() and read_json(plan_path)["key"] == key:
+        return
+    shards = context.stage.plan(context)  # may refuse: before anything is removed
+    context.run.manifest(context.stage.name).unlink(missing_ok=True)
+    plan_path.unlink(missing_ok=True)
+    if not context.stage.keeps and context.directory.exists():
+        shutil.rmtree(context.directory)
+    plan = {"key": key, "settings": context.settings(), "inputs": context.inputs(), "shards": shards}
+    write_json(plan_path, plan)
+    context._plan = None
+
+
+def is_done(context: Context, step: Step, task: int) -> bool:
+    """Whether the task has a receipt for the present key and its outputs are as recorded."""
+    receipt = Receipt.load(context.run.receipt(context.stage.name, step.name, task))
+    return (
+        receipt is not None
+        and receipt.key == context.plan()["key"]
+        and damage(context.run.root, receipt.outputs, verify=context.verify) is None
+    )
+
+
+def run_task(context: Context, step: Step, task: int) -> None:
+    """Do one task and leave its receipt, last."""
+    started = time.monotonic()
+    result = step.run(context, task)
+    if result.counts:
+        result.counts.check()
+    outputs = [entry(context.run.root, path) for path in result.outputs]
+    receipt = Receipt(context.plan()["key"], outputs, result.counts, result.tally, time.monotonic() - started)
+    receipt.save(context.run.receipt(context.stage.name, step.name, task))
+
+
+def seal(context: Context) -> Manifest:
+    """Check the accounting over all tasks and write the manifest. Raises `UserError` when work is missing."""
+    stage, run = context.stage, context.run
+    receipts: list[Receipt] = []
+    routed: list[Counts] = []
+    for step in stage.steps:
+        missing = [task for task in range(context.tasks(step)) if not is_done(context, step, task)]
+        if missing:
+            raise UserError(
+                f"{stage.name}/{step.name} is not finished: task {missing[0]} of {context.tasks(step)} is missing; "
+                f"run: text2lm stage {stage.name}/{step.name} --run {run.root} --task {missing[0]}-{missing[-1]}"
+            )
+        loaded = (Receipt.load(run.receipt(stage.name, step.name, task)) for task in range(context.tasks(step)))
+        of_step = [receipt for receipt in loaded if receipt]
+        receipts += of_step
+        counts = [receipt.counts for receipt in of_step if receipt.counts]
+        if counts:
+            routed.append(sum(counts, Counts()))
+    total = routed[0] if routed else Counts()
+    for following in routed[1:]:
+        total = total.then(following)
+    total.check()
+    check_flow(context, total)
+    tally: Counter[str] = Counter()
+    for receipt in receipts:
+        tally.update(receipt.tally)
+    work = f"{stage.name}/work/"
+    files = [item for receipt in receipts for item in receipt.outputs if not item["path"].startswith(work)]
+    ledgers = [item for item in files if Path(item["path"]).parent.name in ("dropped", "quarantine")]
+    manifest = Manifest(
+        stage=stage.name,
+        version=stage.version,
+        key=context.plan()["key"],
+        settings=context.settings(),
+        inputs=context.inputs(),
+        outputs=[item for item in files if item not in ledgers],
+        ledgers=ledgers,
+        counts=total,
+        seconds=sum(receipt.seconds for receipt in receipts),
+        facts=stage.facts(context, dict(sorted(tally.items()))),
+    )
+    manifest.save(run.manifest(stage.name))
+    shutil.rmtree(run.stage(stage.name) / "work", ignore_errors=True)
+    return manifest
+
+
+def check_flow(context: Context, total: Counts) -> None:
+    """A stage that lets nothing out, or a source that holds nothing, is an error here and not ten stages later."""
+    if context.stage.inputs and not total.documents_in:
+        raise UserError(f"{context.stage.name} found no documents in the sources; check source.paths in the config")
+    if total.documents_in and not total.documents_out:
+        reasons = sorted(total.dropped.items(), key=lambda item: -item[1])
+        most = f"most by {reasons[0][0]} ({reasons[0][1]:,})" if reasons else f"{total.quarantined:,} rows are broken"
+        raise UserError(
+            f"{context.stage.name} let none of {total.documents_in:,} documents through: {most}; "
+            f"see {context.directory}/{'dropped' if reasons else 'quarantine'} and change the config"
+        )
+
+
+def input_files(context: Context, found: Iterable[Entry]) -> list[Entry]:
+    """Files outside the run as inputs: digests come from the last plan where size and time are as they were."""
+    plan_path = context.run.plan(context.stage.name)
+    recorded = read_json(plan_path)["inputs"] if plan_path.exists() else []
+    known = {(item["source"], item["name"]): item for item in recorded if "digest" in item}
+    entries = []
+    for item in found:
+        if "path" in item:
+            old = known.get((item["source"], item["name"]))
+            mtime_ns = Path(item["path"]).stat().st_mtime_ns
+            same = old and not context.verify and (old["bytes"], old["mtime_ns"]) == (item["bytes"], mtime_ns)
+            digest = old["digest"] if old and same else digest_file(Path(item["path"]))
+            item = item | {"mtime_ns": mtime_ns, "digest": digest}
+        entries.append(item)
+    return entries

@@ -1,0 +1,135 @@
+"""The product, as a table: every stage from raw text to a model, in order.
+
+Adding a stage is one function in `data_steps` or `model_steps`, one row here, and one test.
+"""
+
+from __future__ import annotations
+
+from data_prep.files import UserError
+from pipeline import data_steps, model_steps
+from pipeline.receipt import Manifest
+from pipeline.stage import Stage, Step
+
+
+def say_documents(manifest: Manifest) -> str:
+    counts = manifest.counts
+    gone = [f"{count:,} {reason}" for reason, count in sorted(counts.dropped.items(), key=lambda item: -item[1])]
+    gone += [f"{counts.quarantined:,} quarantined"] if counts.quarantined else []
+    gone += [f"{count:,} {what}" for what, count in manifest.facts.items() if isinstance(count, int)]
+    line = f"{counts.documents_in:,} documents in, {counts.documents_out:,} out, {counts.bytes / 1e6:.1f} MB"
+    return f"{line} ({', '.join(gone)})" if gone else line
+
+
+def say_tokens(manifest: Manifest) -> str:
+    rows = [(side, sum(row["tokens"] for row in sources.values())) for side, sources in manifest.facts.items()]
+    return ", ".join(f"{count:,} {side} tokens" for side, count in rows)
+
+
+def say_training(manifest: Manifest) -> str:
+    facts = manifest.facts
+    return f"{facts['steps']:,} steps, {facts['tokens']:,} tokens, {facts['parameters']:,} parameters"
+
+
+STAGES: tuple[Stage, ...] = (
+    Stage(
+        "ingest",
+        steps=(
+            Step("read", data_steps.ingest_read, each_shard=True),
+            Step("ids", data_steps.ingest_ids),
+            Step("write", data_steps.ingest_write, each_shard=True),
+        ),
+        reads=("source.text_field", "source.id_field"),
+        inputs=data_steps.ingest_inputs,
+        plan=data_steps.ingest_plan,
+        say=say_documents,
+    ),
+    Stage(
+        "clean",
+        steps=(Step("clean", data_steps.clean, each_shard=True),),
+        needs=("ingest",),
+        reads=("clean", "source.format", "source.rules"),
+        plan=data_steps.shards_of("ingest"),
+        say=say_documents,
+    ),
+    Stage(
+        "dedup",
+        steps=(
+            Step("sign", data_steps.dedup_sign, each_shard=True),
+            Step("match", data_steps.dedup_match),
+            Step("cluster", data_steps.dedup_cluster),
+            Step("filter", data_steps.dedup_filter, each_shard=True),
+        ),
+        needs=("clean",),
+        reads=("dedup",),
+        plan=data_steps.shards_of("clean"),
+        say=say_documents,
+    ),
+    Stage(
+        "scrub",
+        steps=(Step("scrub", data_steps.scrub, each_shard=True),),
+        needs=("dedup",),
+        reads=("scrub",),
+        plan=data_steps.shards_of("dedup"),
+        say=say_documents,
+    ),
+    Stage(
+        "split",
+        steps=(Step("split", data_steps.split, each_shard=True),),
+        needs=("scrub",),
+        reads=("seed", "split"),
+        plan=data_steps.shards_of("scrub"),
+        facts=data_steps.split_facts,
+        say=say_documents,
+    ),
+    Stage(
+        "tokenizer",
+        steps=(Step("train", data_steps.train_tokenizer),),
+        needs=("split",),
+        reads=("tokenizer",),
+        say=lambda manifest: f"{manifest.facts['vocab_size']:,} tokens in the vocabulary",
+    ),
+    Stage(
+        "tokens",
+        steps=(
+            Step("encode", data_steps.tokens_encode, each_shard=True),
+            Step("write", data_steps.tokens_write),
+        ),
+        needs=("split", "tokenizer"),
+        reads=("seed",),
+        plan=data_steps.shards_of("split"),
+        facts=data_steps.tokens_facts,
+        say=say_tokens,
+    ),
+    Stage(
+        "pretrain",
+        steps=(Step("train", model_steps.collect_training, program=model_steps.start_training),),
+        needs=("tokens", "tokenizer"),
+        reads=("seed", "model", "train", "source.weight"),
+        keeps=True,
+        facts=model_steps.training_facts,
+        say=say_training,
+    ),
+    Stage(
+        "evaluate",
+        steps=(Step("score", model_steps.evaluate),),
+        needs=("split", "tokens", "tokenizer", "pretrain"),
+        say=lambda manifest: "",
+    ),
+    Stage(
+        "export",
+        steps=(Step("gpt2", model_steps.export),),
+        needs=("tokenizer", "pretrain"),
+    ),
+    Stage(
+        "report",
+        steps=(Step("page", model_steps.report),),
+        needs=("evaluate",),
+    ),
+)
+
+
+def stage_named(name: str) -> Stage:
+    for stage in STAGES:
+        if stage.name == name:
+            return stage
+    raise UserError(f"there is no stage '{name}', wanted one of {', '.join(stage.name for stage in STAGES)}")

@@ -1,0 +1,86 @@
+"""Where one document went, and why; and which documents a step of training saw."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from data_prep.files import UserError, read_json
+from data_prep.pii import KINDS, scrub
+from data_prep.tokens import TokenStream
+from pipeline.config import RunConfig
+from pipeline.plan import need_stage
+from pipeline.receipt import Manifest
+from pipeline.run_dir import RunDir
+from pretrain.settings import TrainingJob
+
+DOCUMENT_STAGES = ("ingest", "clean", "dedup", "scrub", "split")
+
+
+def trace(config: RunConfig, run: RunDir, document_id: str) -> list[str]:
+    """One line a stage. Excerpts are scrubbed: the ledgers hold raw text. Raises `UserError` for an unknown id."""
+    lines: list[str] = []
+    for name in DOCUMENT_STAGES:
+        manifest = Manifest.load(run.manifest(name))
+        if manifest is None:
+            break
+        for path, row in find_rows(run.root, [item["path"] for item in manifest.ledgers], document_id):
+            detail = f" {row['detail']}" if row["detail"] else ""
+            excerpt = scrub(row["excerpt"], list(KINDS))[0].replace("\n", " ")
+            lines.append(f'{name:<10} {Path(path).parent.name}: {row["reason"]}{detail}; it begins "{excerpt}"')
+        for path, _ in find_rows(run.root, [item["path"] for item in manifest.outputs], document_id):
+            lines.append(f"{name:<10} kept in {path}")
+    if not lines:
+        need_stage(run, "ingest")
+        raise UserError(f"no document '{document_id}' in {run.root}; ids look like {example_id(run)}")
+    lines += token_lines(config, run, document_id)
+    return lines
+
+
+def find_rows(root: Path, paths: list[str], document_id: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(file, row without its text) of every row with the id."""
+    for path in paths:
+        names = [name for name in pq.read_schema(root / path).names if name not in ("text", "meta")]
+        table = pq.read_table(root / path, columns=names)
+        for row in table.filter(pc.equal(table["id"], document_id)).to_pylist():
+            yield path, row
+
+
+def token_lines(config: RunConfig, run: RunDir, document_id: str) -> Iterator[str]:
+    """The token file and the range in it that hold the document."""
+    if Manifest.load(run.manifest("tokens")) is None:
+        return
+    source = document_id.partition(":")[0]
+    for side in ("train", "val"):
+        if not any((run.tokens / side).glob(f"{source}-*.idx")):
+            continue
+        for file in TokenStream(run.tokens / side, source).files:
+            for number, row in enumerate(file.rows):
+                if row.id == document_id:
+                    end = int(file.ends[number])
+                    begin = end - int(file.lengths[number])
+                    yield f"tokens     tokens {begin:,} to {end:,} of {side}/{file.prefix.name}"
+
+
+def example_id(run: RunDir) -> str:
+    for item in need_stage(run, "ingest").outputs:
+        ids = pq.read_table(run.root / item["path"], columns=["id"])["id"]
+        if len(ids):
+            return f"'{ids[0]}'"
+    return "'source:file#row'"
+
+
+def documents_of_step(run: RunDir, step: int) -> list[str]:
+    """Ids of the documents that a step (counted from 1, as in metrics.jsonl) trained on, in order."""
+    from pretrain.batches import documents_of_step as documents
+
+    if not run.started.exists():
+        raise UserError(f"{run.root} has not begun to train; run: text2lm run CONFIG --run {run.root}")
+    job = TrainingJob.from_json(read_json(run.started))
+    if not 1 <= step <= job.train.steps:
+        raise UserError(f"--step {step}: this training has steps 1 to {job.train.steps}")
+    return documents(job, run.tokens / "train", step)
