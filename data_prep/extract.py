@@ -7,8 +7,8 @@ import unicodedata
 
 from resiliparse.extract.html2text import extract_plain_text
 
-HTML_START = re.compile(r"\s*(<!doctype html|<html|<\?xml[^>]*>\s*<!doctype html)", re.IGNORECASE)
-TRAILING_SPACE = re.compile(r"[ \t]+(?=\n)")
+HTML_START = re.compile(r"[\s\ufeff]*(<!doctype html|<html|<\?xml[^>]*>\s*<!doctype html)", re.IGNORECASE)
+TRAILING_SPACE = re.compile(r"(?<![ \t])[ \t]+(?=\n)")  # without the look behind, quadratic in a run of spaces
 BLANK_LINES = re.compile(r"\n{3,}")
 
 
@@ -22,6 +22,6 @@ def plain_text(text: str, format: str) -> str:
     'One.\\n\\nTwo & three'
     """
     if format == "html" or (format == "auto" and HTML_START.match(text)):
-        text = extract_plain_text(text)
+        text = extract_plain_text(text.lstrip("\ufeff"))  # a byte order mark
     text = unicodedata.normalize("NFC", text).replace("\r\n", "\n").replace("\r", "\n")
     return BLANK_LINES.sub("\n\n", TRAILING_SPACE.sub("", text)).strip()

@@ -14,7 +14,7 @@ from functools import cached_property
 
 STOP_WORDS = frozenset({"the", "be", "to", "of", "and", "that", "have", "with"})
 BULLETS = ("•", "‣", "▶", "◀", "◦", "■", "□", "▪", "▫", "–", "-", "*")
-SYMBOLS = re.compile(r"#|\.\.\.|…")
+SYMBOLS = (re.compile("#"), re.compile(r"\.\.\.|…"))
 ALPHABETIC = re.compile(r"[^\W\d_]")
 
 
@@ -59,7 +59,7 @@ def gopher_quality(
 ) -> str | None:
     """The document rules of Gopher (Rae et al. 2021, arXiv:2112.11446, appendix A.1.1 "Quality Filtering").
 
-    Word counts, mean word length in characters, symbols (# and ellipses) per word, shares of lines that begin with a
+    Word counts, mean word length in characters, # signs per word, ellipses per word, shares of lines that begin with a
     bullet or end in an ellipsis, share of words with an alphabetic character, and distinct English stop words.
 
     >>> gopher_quality(TextStatistics("Too short."))
@@ -72,7 +72,7 @@ def gopher_quality(
         return "gopher-many-words"
     if not min_mean_word_length <= sum(map(len, words)) / len(words) <= max_mean_word_length:
         return "gopher-word-length"
-    if len(SYMBOLS.findall(statistics.text)) / len(words) > max_symbol_ratio:
+    if any(len(symbol.findall(statistics.text)) / len(words) > max_symbol_ratio for symbol in SYMBOLS):
         return "gopher-symbols"
     if sum(line.lstrip().startswith(BULLETS) for line in lines) / len(lines) > max_bullet_lines:
         return "gopher-bullet-lines"

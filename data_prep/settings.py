@@ -6,6 +6,7 @@ stage). `problems()` returns sentences and changes nothing.
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, field
 
@@ -39,8 +40,10 @@ class SourceSettings:
             found.append(f"{where} must have either paths or hub, got {'both' if self.hub else 'neither'}")
         if self.format not in FORMATS:
             found.append(f"{where}: format must be one of {', '.join(FORMATS)}, got '{self.format}'")
-        if self.weight <= 0:
-            found.append(f"{where}: weight must be above 0, got {self.weight}")
+        if self.id_field == self.text_field:
+            found.append(f"{where}: id_field must be another field than text_field, got '{self.id_field}' for both")
+        if not 0 < self.weight < math.inf:
+            found.append(f"{where}: weight must be a number above 0, got {self.weight}")
         return found + unknown_rules(f"{where}: rules", self.rules or [])
 
 

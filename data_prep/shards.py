@@ -70,6 +70,12 @@ def read_documents(root: Path, shard: Shard) -> Iterator[Document]:
         yield from map(Document, columns["id"], columns["text"], columns["source"], columns["meta"])
 
 
+def save_table(path: Path, table: pa.Table) -> None:
+    """Publish a table that fits in memory."""
+    with atomic_path(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+
+
 @dataclass
 class TableWriter:
     """Writes one parquet file row by row, in row groups of about a megabyte; published when the `with` ends cleanly."""

@@ -1,11 +1,12 @@
 """Readers: from a source's files to documents. The home of the `datasets` library.
 
-JSON lines are read one by one, so that a bad line goes to quarantine and not the whole file; parquet files and hub
-datasets are read through `datasets`, in a stream. A document's text is stored as it is.
+JSON lines and parquet's row groups are read one by one, so that a bad one goes to quarantine and not the whole file;
+hub datasets are read through `datasets`, in a stream. A document's text is stored as it is.
 """
 
 from __future__ import annotations
 
+import codecs
 import glob
 import gzip
 import os
@@ -15,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from data_prep.document import Broken, Document
 from data_prep.files import UserError
@@ -23,6 +26,7 @@ from data_prep.shards import EXCERPT_CHARACTERS, SMALLEST_SHARD_BYTES
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".parquet", ".txt")
 COMPRESSED = 6  # a gzip file of text unpacks to about so many times its size
+PARQUET_ROWS = 1000  # in memory at once
 
 
 def find_inputs(source: SourceSettings) -> list[dict[str, Any]]:
@@ -111,15 +115,16 @@ def load_hub(name: str) -> Any:
 
 
 def read_parquet(source: SourceSettings, path: Path, name: str) -> Iterator[Document | Broken]:
-    import datasets
-
-    datasets.disable_progress_bars()
+    """The rows before the first row group that cannot be read."""
     number = 0
     try:
-        for row in datasets.load_dataset("parquet", data_files=str(path), split="train", streaming=True):
-            yield to_document(source, f"{name}#{number}", row)
-            number += 1
-    except Exception as error:  # pyarrow's and datasets' errors share no base class
+        with pq.ParquetFile(path) as file:
+            for group in range(file.num_row_groups):
+                for batch in file.iter_batches(PARQUET_ROWS, row_groups=[group]):
+                    for row in batch.to_pylist():
+                        yield to_document(source, f"{name}#{number}", row)
+                        number += 1
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         yield Broken(
             f"{source.name}:{name}#{number}", source.name, "unreadable-parquet", str(error)[:EXCERPT_CHARACTERS]
         )
@@ -129,17 +134,19 @@ def read_text(source: SourceSettings, path: Path, name: str) -> Iterator[Documen
     """A text file is one document."""
     data = path.read_bytes()
     try:
-        yield Document(f"{source.name}:{name}#0", data.decode(), source.name)
+        yield Document(f"{source.name}:{name}#0", data.decode("utf-8-sig"), source.name)
     except UnicodeDecodeError:
         yield Broken(f"{source.name}:{name}#0", source.name, "invalid-utf8", show(data))
 
 
 def read_json_lines(source: SourceSettings, path: Path, name: str) -> Iterator[Document | Broken]:
     """One JSON object a line; blank lines count as rows for the numbering but are nothing."""
-    number = 0
+    number = -1
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as lines:
             for number, line in enumerate(lines):
+                if number == 0:
+                    line = line.removeprefix(codecs.BOM_UTF8)
                 if not line.strip():
                     continue
                 where = f"{name}#{number}"
@@ -161,17 +168,16 @@ def to_document(source: SourceSettings, where: str, row: dict[str, Any]) -> Docu
     """A row as a document: its text and id by the source's fields, everything else as `meta`."""
     fallback = f"{source.name}:{where}"
     text = row.pop(source.text_field, None)
+    value = row.pop(source.id_field, None) if source.id_field else where
+    try:
+        meta = orjson.dumps(row, default=str, option=orjson.OPT_SORT_KEYS)
+    except TypeError:  # it reads 1,024 levels and writes 254
+        return Broken(fallback, source.name, "too-deep", text[:EXCERPT_CHARACTERS] if isinstance(text, str) else "")
     if not isinstance(text, str):
-        reason = "no-text-field" if text is None else "text-not-a-string"
-        return Broken(fallback, source.name, reason, show(orjson.dumps(row, default=str)))
-    identity = where
-    if source.id_field:
-        value = row.pop(source.id_field, None)
-        if not isinstance(value, str | int) or value == "":
-            return Broken(fallback, source.name, "no-id-field", text[:EXCERPT_CHARACTERS])
-        identity = str(value)
-    meta = orjson.dumps(row, default=str, option=orjson.OPT_SORT_KEYS).decode()
-    return Document(f"{source.name}:{identity}", text, source.name, meta)
+        return Broken(fallback, source.name, "no-text-field" if text is None else "text-not-a-string", show(meta))
+    if not isinstance(value, str | int) or value == "":
+        return Broken(fallback, source.name, "no-id-field", text[:EXCERPT_CHARACTERS])
+    return Document(f"{source.name}:{value}", text, source.name, meta.decode())
 
 
 def show(data: bytes) -> str:

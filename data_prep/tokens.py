@@ -139,8 +139,17 @@ class TokenFile:
     @cached_property
     def rows(self) -> list[DocumentRow]:
         """The sidecar: one row per document, in order."""
-        with self.prefix.with_suffix(".docs.jsonl").open("rb") as file:
-            return [DocumentRow(row["id"], row["bytes"]) for row in map(json.loads, file)]
+        path = self.prefix.with_suffix(".docs.jsonl")
+        try:
+            rows = [DocumentRow(row["id"], row["bytes"]) for row in map(json.loads, path.read_bytes().splitlines())]
+        except (FileNotFoundError, ValueError):
+            rows = []
+        if len(rows) != len(self.lengths):
+            raise UserError(
+                f"{path} is missing or truncated: got {len(rows)} rows, its index wants {len(self.lengths)}; "
+                "run again with --from tokens"
+            )
+        return rows
 
 
 class TokenStream:

@@ -135,7 +135,7 @@ def closing_lines(directory: RunDir) -> list[str]:
     results = json.loads(directory.results.read_text())
     return [
         f"validation bits per byte: {results['bits_per_byte']:.3f} (this model), "
-        f"{results['gzip_bits_per_byte']:.3f} (gzip -9), {results['xz_bits_per_byte']:.3f} (xz -9)",
+        f"{results['gzip_bits_per_byte']:.3f} (gzip -9), {results['xz_bits_per_byte']:.3f} (xz -9); fewer is better",
         f"a sample: {' '.join(results['samples'][0].split())}",
         f"look at:  {directory.report}",
     ]
@@ -189,7 +189,7 @@ def report(arguments: argparse.Namespace) -> int:
 
 
 def trace(arguments: argparse.Namespace) -> int:
-    from pipeline.trace import trace as trace_document
+    from pipeline.lineage import trace as trace_document
 
     directory = open_run(arguments.run)
     print("\n".join(trace_document(load_config(directory.config), directory, arguments.id)))
@@ -197,7 +197,7 @@ def trace(arguments: argparse.Namespace) -> int:
 
 
 def batch(arguments: argparse.Namespace) -> int:
-    from pipeline.trace import documents_of_step
+    from pipeline.lineage import documents_of_step
 
     print("\n".join(documents_of_step(open_run(arguments.run), arguments.step)))
     return 0

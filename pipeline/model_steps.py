@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.files import UserError, read_json, write_json
-from data_prep.tokens import TokenStream
-from pipeline.data_steps import compressed_bits_per_byte
 from pipeline.run_dir import RunDir
 from pipeline.stage import Context, Result, changed_settings
+from pipeline.token_steps import compressed_bits_per_byte
 from pretrain.presets import flops_per_token, parameter_count
 from pretrain.settings import TrainingJob, job_problems, resolve_precision
 
@@ -47,8 +46,8 @@ def training_job(context: Context) -> TrainingJob:
 def start_training(context: Context) -> tuple[str, ...]:
     """Check the job against the data, write `started.json`, and give the command of one rank."""
     job = training_job(context)
-    streams = {name: TokenStream(context.run.tokens / "train", name) for name in job.sources}
-    problems = job_problems(job, {name: len(stream) for name, stream in streams.items()})
+    tokens = context.upstream("tokens").facts["train"]
+    problems = job_problems(job, {name: row["tokens"] for name, row in tokens.items()})
     if problems:
         raise UserError("; ".join(problems))
     write_json(context.run.started, job.to_json())
@@ -116,6 +115,12 @@ def evaluate(context: Context, task: int) -> Result:
     results["samples"] = [generate(model, tokenizer, "", seed=seed, **options) for seed in range(SAMPLES)]
     write_json(context.run.results, results)
     return Result([context.run.results])
+
+
+def score_facts(context: Context, tally: dict[str, int]) -> dict[str, Any]:
+    results = read_json(context.run.results)
+    names = ("loss", "perplexity", "bits_per_byte", "tokens", "bytes", "gzip_bits_per_byte", "xz_bits_per_byte")
+    return {name: results[name] for name in names}
 
 
 def newest_checkpoint(context: Context) -> Path:

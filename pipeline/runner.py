@@ -23,6 +23,7 @@ from pipeline.stages import STAGES, stage_named
 
 DONE, PAUSED = 0, 3
 POLL_SECONDS = 0.05
+FULL_DISK_BYTES = 1 << 20
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 
 
@@ -209,6 +210,8 @@ def failure(name: str, status: Status) -> Exception:
     assert status.log
     lines = status.log.read_text(errors="replace").strip().splitlines()
     last = lines[-1].removeprefix("text2lm: ") if lines else "it left no message"
+    if shutil.disk_usage(status.log.parent).free < FULL_DISK_BYTES:  # a log on a full disk may have lost its last words
+        last = "the disk is full; free some space and run again"
     if status.exit_code == 2:
         return UserError(last)
     how = f"exit code {status.exit_code}"

@@ -242,7 +242,9 @@ def seal(context: Context) -> Manifest:
         facts=stage.facts(context, dict(sorted(tally.items()))),
     )
     manifest.save(run.manifest(stage.name))
-    shutil.rmtree(run.stage(stage.name) / "work", ignore_errors=True)
+    shutil.rmtree(context.directory / "work", ignore_errors=True)
+    for leftover in context.directory.rglob(".*.tmp"):  # of a killed task that was done again
+        leftover.unlink()
     return manifest
 
 

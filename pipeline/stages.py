@@ -1,12 +1,12 @@
 """The product, as a table: every stage from raw text to a model, in order.
 
-Adding a stage is one function in `data_steps` or `model_steps`, one row here, and one test.
+Adding a stage is one function in a `*_steps` module, one row here, and one test.
 """
 
 from __future__ import annotations
 
 from data_prep.files import UserError
-from pipeline import data_steps, model_steps
+from pipeline import dedup_steps, document_steps, ingest_steps, model_steps, token_steps
 from pipeline.receipt import Manifest
 from pipeline.stage import Stage, Step
 
@@ -30,60 +30,66 @@ def say_training(manifest: Manifest) -> str:
     return f"{facts['steps']:,} steps, {facts['tokens']:,} tokens, {facts['parameters']:,} parameters"
 
 
+def say_scores(manifest: Manifest) -> str:
+    facts = manifest.facts
+    packed = f"{facts['gzip_bits_per_byte']:.3f} with gzip -9, {facts['xz_bits_per_byte']:.3f} with xz -9"
+    return f"{facts['bits_per_byte']:.3f} bits per byte; {packed}"
+
+
 STAGES: tuple[Stage, ...] = (
     Stage(
         "ingest",
         steps=(
-            Step("read", data_steps.ingest_read, each_shard=True),
-            Step("ids", data_steps.ingest_ids),
-            Step("write", data_steps.ingest_write, each_shard=True),
+            Step("read", ingest_steps.read, each_shard=True),
+            Step("ids", ingest_steps.ids),
+            Step("write", ingest_steps.write, each_shard=True),
         ),
         reads=("source.text_field", "source.id_field"),
-        inputs=data_steps.ingest_inputs,
-        plan=data_steps.ingest_plan,
+        inputs=ingest_steps.inputs,
+        plan=ingest_steps.plan,
         say=say_documents,
     ),
     Stage(
         "clean",
-        steps=(Step("clean", data_steps.clean, each_shard=True),),
+        steps=(Step("clean", document_steps.clean, each_shard=True),),
         needs=("ingest",),
         reads=("clean", "source.format", "source.rules"),
-        plan=data_steps.shards_of("ingest"),
+        plan=document_steps.shards_of("ingest"),
         say=say_documents,
     ),
     Stage(
         "dedup",
         steps=(
-            Step("sign", data_steps.dedup_sign, each_shard=True),
-            Step("match", data_steps.dedup_match),
-            Step("cluster", data_steps.dedup_cluster),
-            Step("filter", data_steps.dedup_filter, each_shard=True),
+            Step("sign", dedup_steps.sign, each_shard=True),
+            Step("match", dedup_steps.match),
+            Step("cluster", dedup_steps.cluster),
+            Step("filter", dedup_steps.filter, each_shard=True),
         ),
         needs=("clean",),
         reads=("dedup",),
-        plan=data_steps.shards_of("clean"),
+        plan=document_steps.shards_of("clean"),
         say=say_documents,
     ),
     Stage(
         "scrub",
-        steps=(Step("scrub", data_steps.scrub, each_shard=True),),
+        steps=(Step("scrub", document_steps.scrub, each_shard=True),),
         needs=("dedup",),
         reads=("scrub",),
-        plan=data_steps.shards_of("dedup"),
+        plan=document_steps.shards_of("dedup"),
         say=say_documents,
     ),
     Stage(
         "split",
-        steps=(Step("split", data_steps.split, each_shard=True),),
+        steps=(Step("split", document_steps.split, each_shard=True),),
         needs=("scrub",),
         reads=("seed", "split"),
-        plan=data_steps.shards_of("scrub"),
-        facts=data_steps.split_facts,
+        plan=document_steps.shards_of("scrub"),
+        facts=document_steps.split_facts,
         say=say_documents,
     ),
     Stage(
         "tokenizer",
-        steps=(Step("train", data_steps.train_tokenizer),),
+        steps=(Step("train", token_steps.train_tokenizer),),
         needs=("split",),
         reads=("tokenizer",),
         say=lambda manifest: f"{manifest.facts['vocab_size']:,} tokens in the vocabulary",
@@ -91,13 +97,13 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         "tokens",
         steps=(
-            Step("encode", data_steps.tokens_encode, each_shard=True),
-            Step("write", data_steps.tokens_write),
+            Step("encode", token_steps.tokens_encode, each_shard=True),
+            Step("write", token_steps.tokens_write),
         ),
         needs=("split", "tokenizer"),
         reads=("seed",),
-        plan=data_steps.shards_of("split"),
-        facts=data_steps.tokens_facts,
+        plan=document_steps.shards_of("split"),
+        facts=token_steps.tokens_facts,
         say=say_tokens,
     ),
     Stage(
@@ -113,17 +119,20 @@ STAGES: tuple[Stage, ...] = (
         "evaluate",
         steps=(Step("score", model_steps.evaluate),),
         needs=("split", "tokens", "tokenizer", "pretrain"),
-        say=lambda manifest: "",
+        facts=model_steps.score_facts,
+        say=say_scores,
     ),
     Stage(
         "export",
         steps=(Step("gpt2", model_steps.export),),
         needs=("tokenizer", "pretrain"),
+        say=lambda manifest: "export/hf",
     ),
     Stage(
         "report",
         steps=(Step("page", model_steps.report),),
         needs=("evaluate",),
+        say=lambda manifest: "report.html",
     ),
 )
 

@@ -1,0 +1,86 @@
+"""The steps of dedup: sign a shard, match, cluster, filter a shard."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from data_prep.document import Drop
+from data_prep.shards import read_documents, save_table
+from pipeline.document_steps import map_documents, part_name
+from pipeline.stage import Context, Result
+
+
+def sign(context: Context, task: int) -> Result:
+    """A shard's content digests, lengths and MinHash signatures, one row a document."""
+    from data_prep.dedup import content_digest, sign
+
+    documents = list(read_documents(context.run.root, context.shard(task)))
+    signatures = [signature.tobytes() for signature in sign(document.text for document in documents)]
+    columns: dict[str, list[Any]] = {
+        "id": [document.id for document in documents],
+        "digest": [content_digest(document.text) for document in documents],
+        "characters": [len(document.text) for document in documents],
+        "signature": signatures,
+    }
+    out = context.run.work("dedup", "sign") / part_name(task)
+    save_table(out, pa.table(columns))
+    return Result([out])
+
+
+def match(context: Context, task: int) -> Result:
+    """Pairs of documents (row numbers over all shards, in order) that are the same or similar enough."""
+    from data_prep.dedup import match
+
+    table = pa.concat_tables([pq.read_table(path) for path in context.outputs_of("sign")])
+    pairs = match(table["digest"].to_pylist(), signatures_of(table), context.config.dedup.threshold)
+    columns = zip(*pairs, strict=True) if pairs else ([], [], [])
+    out = context.run.work("dedup", "match") / "pairs.parquet"
+    schema = pa.schema([("left", pa.int64()), ("right", pa.int64()), ("similarity", pa.float64())])
+    save_table(out, pa.table(list(map(list, columns)), schema=schema))
+    return Result([out])
+
+
+def cluster(context: Context, task: int) -> Result:
+    """For each document that goes: its shard and row, and its cluster's survivor (the longest, then smallest id)."""
+    from data_prep.dedup import Pair, cluster, estimate
+
+    tables = [pq.read_table(path) for path in context.outputs_of("sign")]
+    table = pa.concat_tables(tables)
+    ids, digests, signatures = table["id"].to_pylist(), table["digest"].to_pylist(), signatures_of(table)
+    pairs = pq.read_table(context.outputs_of("match")[0])
+    rank = list(zip((-length for length in table["characters"].to_pylist()), ids, strict=True))
+    survivors = cluster(len(ids), map(Pair, *(pairs[name].to_pylist() for name in pairs.column_names)), rank)
+    starts = np.cumsum([0, *map(len, tables)])
+    drops: dict[str, list[Any]] = {"task": [], "row": [], "reason": [], "detail": []}
+    for row, survivor in enumerate(survivors):
+        if row != survivor:
+            number = int(np.searchsorted(starts, row, side="right")) - 1
+            exact = digests[row] == digests[survivor]
+            how = "the same text" if exact else f"similarity {estimate(signatures[row], signatures[survivor]):.2f}"
+            drops["task"].append(number)
+            drops["row"].append(int(row - starts[number]))
+            drops["reason"].append("exact-duplicate" if exact else "near-duplicate")
+            drops["detail"].append(f"of {ids[survivor]} ({how})")
+    out = context.run.work("dedup", "cluster") / "drops.parquet"
+    kinds = {"task": pa.int64(), "row": pa.int64(), "reason": pa.string(), "detail": pa.string()}
+    save_table(out, pa.table(drops, schema=pa.schema(kinds)))
+    return Result([out])
+
+
+def filter(context: Context, task: int) -> Result:
+    """The shard without the documents that go."""
+    table = pq.read_table(context.run.work("dedup", "cluster") / "drops.parquet", filters=[("task", "=", task)])
+    drops = {row["row"]: Drop(row["reason"], row["detail"]) for row in table.to_pylist()}
+    row = itertools.count()
+    return map_documents(context, task, lambda document: drops.get(next(row), document))
+
+
+def signatures_of(table: pa.Table) -> Any:
+    from data_prep.dedup import PERMUTATIONS
+
+    return np.frombuffer(b"".join(table["signature"].to_pylist()), np.uint32).reshape(-1, PERMUTATIONS)

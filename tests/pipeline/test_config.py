@@ -1,0 +1,57 @@
+"""Proves that a config is read, overridden, resolved and hashed as documented."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from pipeline.config import RunConfig, load_config, save_config
+from pipeline.stages import STAGES
+
+CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.toml"))
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
+def test_every_config_of_the_repository_loads(path: Path) -> None:
+    load_config(path)
+
+
+def test_the_resolved_config_reads_back_as_itself_from_anywhere(project: Path, tmp_path: Path) -> None:
+    config = load_config(project / "tiny.toml", ["train.lr=1", "clean.thresholds.gopher-quality.min_words=7"])
+    save_config(config, tmp_path / "elsewhere" / "config.toml")
+    assert load_config(tmp_path / "elsewhere" / "config.toml") == config
+    written = tomllib.loads((tmp_path / "elsewhere" / "config.toml").read_text())
+    assert written["train"]["betas"] == [0.9, 0.95]  # defaults are written out
+    assert written["source"][0]["paths"] == [str(project / "corpus" / "guide-*.jsonl.gz")]
+
+
+def test_overrides_take_toml_values_and_plain_words(project: Path) -> None:
+    sets = ["source.1.weight=2", "train.precision=bf16", "scrub.kinds=['email']", "model.preset='gpt2-xl'"]
+    config = load_config(project / "tiny.toml", sets)
+    assert config.source[1].weight == 2.0 and config.train.precision == "bf16"
+    assert config.scrub.kinds == ["email"] and config.model.preset == "gpt2-xl"
+
+
+def test_every_setting_is_identity_of_some_stage_or_execution(project: Path) -> None:
+    """A setting that no stage reads would change nothing when changed: the one exception is what inputs() covers."""
+    config = load_config(project / "tiny.toml", ["clean.thresholds.gopher-quality.min_words=7"])
+    read = {name.split(".")[-1] for stage in STAGES for name in config.identity(*stage.reads)}
+    by_inputs = {"name", "paths", "hub"}  # sources enter ingest's key by the digests of what they name
+    for item in dataclasses.fields(RunConfig):
+        value = getattr(config, item.name)
+        tables = value if isinstance(value, list) else [value] if dataclasses.is_dataclass(value) else []
+        for table in tables:
+            for setting in dataclasses.fields(table):
+                execution = setting.metadata.get("execution", False)
+                covered = setting.name in read | by_inputs | {"thresholds"}
+                assert execution != covered, f"{item.name}.{setting.name}"
+
+
+def test_identity_holds_dotted_paths_and_leaves_execution_out(project: Path) -> None:
+    identity = load_config(project / "tiny.toml").identity("seed", "source.weight", "train", "launch")
+    assert identity["seed"] == 1 and identity["source.guide.weight"] == 1.0 and identity["source.notes.weight"] == 0.5
+    assert identity["train.lr"] == 3e-3
+    assert not {"train.micro_batch_size", "train.zero_stage", "launch.workers"} & set(identity)
