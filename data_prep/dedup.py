@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,12 +29,12 @@ Signatures = npt.NDArray[np.uint32]  # (documents, PERMUTATIONS)
 
 
 def normalise(text: str) -> str:
-    """The form in which texts are compared: NFKC, case-folded, words joined by single spaces. Never stored.
+    """The form in which texts are compared: NFKC, case-folded, white space made single. Never stored.
 
     >>> normalise("The  QUICK, brown\\nfox")
-    'the quick brown fox'
+    'the quick, brown fox'
     """
-    return " ".join(WORD.findall(unicodedata.normalize("NFKC", text).casefold()))
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
 def content_digest(text: str) -> bytes:
@@ -43,8 +43,8 @@ def content_digest(text: str) -> bytes:
 
 
 def shingles(text: str) -> set[bytes]:
-    """The distinct runs of five words; a shorter text is one shingle."""
-    words = normalise(text).split()
+    """The distinct runs of five words, punctuation aside; a shorter text is one shingle."""
+    words = WORD.findall(normalise(text))
     runs = range(max(len(words) - SHINGLE_WORDS, 0) + 1)
     return {" ".join(words[start : start + SHINGLE_WORDS]).encode("utf-8", "surrogatepass") for start in runs}
 
@@ -56,59 +56,81 @@ def sign(texts: Iterable[str]) -> Iterator[Signatures]:
 
 
 class Pair(NamedTuple):
-    """Two documents, by row, that are the same or similar; `left < right`."""
+    """Two documents, by row, that are the same or similar."""
 
     left: int
     right: int
-    similarity: float
 
 
-def match(digests: list[bytes], signatures: Signatures, threshold: float) -> list[Pair]:
-    """Pairs of duplicates: exact ones by digest (similarity 2 marks them), near ones by shared band and estimate.
+class DisjointSets:
+    """Union-find over rows (Tarjan 1975), with path halving; the smallest row names its set."""
 
-    Exact copies are linked to the first of their kind, and only that one is looked up: copies cost nothing more.
-    """
-    pairs: list[Pair] = []
-    first: dict[bytes, int] = {}
-    index = MinHashLSH(num_perm=PERMUTATIONS, params=(BANDS, ROWS))
-    for row, digest in enumerate(digests):
-        if digest in first:
-            pairs.append(Pair(first[digest], row, EXACT))
-            continue
-        first[digest] = row
-        sketch = MinHash(num_perm=PERMUTATIONS, hashvalues=signatures[row], scheme=SCHEME)
-        for other in sorted(index.query(sketch)):
-            similarity = estimate(signatures[other], signatures[row])
-            if similarity >= threshold:
-                pairs.append(Pair(other, row, similarity))
-        index.insert(row, sketch, check_duplication=False)
-    return pairs
+    def __init__(self, count: int) -> None:
+        self._parent = list(range(count))
 
-
-EXACT = 2.0  # above any Jaccard similarity
-
-
-def estimate(left: Signatures, right: Signatures) -> float:
-    """The share of equal signature values: an unbiased estimate of the Jaccard similarity (Broder 1997)."""
-    return float(np.mean(left == right))
-
-
-def cluster(count: int, pairs: Iterable[Pair], rank: list[Any]) -> list[int]:
-    """The survivor of each document's cluster of connected pairs: the member of smallest `rank`.
-
-    >>> cluster(4, [Pair(0, 2, 1.0)], ["b", "x", "a", "y"])
-    [2, 1, 2, 3]
-    """
-    parent = list(range(count))
-
-    def find(row: int) -> int:
+    def find(self, row: int) -> int:
+        parent = self._parent
         while parent[row] != row:
             parent[row] = parent[parent[row]]
             row = parent[row]
         return row
 
+    def union(self, left: int, right: int) -> None:
+        low, high = sorted((self.find(left), self.find(right)))
+        self._parent[high] = low
+
+
+def match(digests: list[bytes], signatures: Signatures, threshold: float) -> list[Pair]:
+    """Pairs that connect duplicates: exact ones by digest, near ones by a shared band and their estimate.
+
+    Exact copies are linked to the first of their kind, and only that one is looked up, so copies cost nothing more.
+    A pair that is already connected through others is left out: at most one pair a document.
+    """
+    pairs: list[Pair] = []
+    first: dict[bytes, int] = {}
+    connected = DisjointSets(len(digests))
+    index = MinHashLSH(num_perm=PERMUTATIONS, params=(BANDS, ROWS))
+    for row, digest in enumerate(digests):
+        if digest in first:
+            pairs.append(Pair(first[digest], row))
+            continue
+        first[digest] = row
+        sketch = MinHash(num_perm=PERMUTATIONS, hashvalues=signatures[row], scheme=SCHEME)
+        for other in sorted(index.query(sketch)):
+            if connected.find(other) == connected.find(row):
+                continue
+            if estimate(signatures[other], signatures[row]) >= threshold:
+                connected.union(other, row)
+                pairs.append(Pair(other, row))
+        index.insert(row, sketch, check_duplication=False)
+    return pairs
+
+
+def estimate(left: Signatures, right: Signatures) -> npt.NDArray[np.float64]:
+    """The share of equal signature values: an unbiased estimate of the Jaccard similarity (Broder 1997)."""
+    return np.asarray(np.mean(left == right, axis=-1))
+
+
+def survivors(pairs: Iterable[Pair], rank: Sequence[Any], signatures: Signatures, threshold: float) -> list[int]:
+    """The document, by row, that stands for each document: itself, or the one it goes for.
+
+    In each set of connected documents the one of smallest `rank` stays; another goes only for one that stays and is
+    itself at least `threshold` similar to it. Chains of small changes thus lose no document that is unlike all that
+    stay, and the result depends on neither the order of documents nor of pairs.
+    """
+    connected = DisjointSets(len(rank))
     for pair in pairs:
-        left, right = find(pair.left), find(pair.right)
-        low, high = (left, right) if rank[left] <= rank[right] else (right, left)
-        parent[high] = low
-    return [find(row) for row in range(count)]
+        connected.union(pair.left, pair.right)
+    members: dict[int, list[int]] = {}
+    for row in range(len(rank)):
+        members.setdefault(connected.find(row), []).append(row)
+    stands_for = list(range(len(rank)))
+    for rows in members.values():
+        kept: list[int] = []
+        for row in sorted(rows, key=lambda row: rank[row]):
+            similarity = estimate(signatures[kept], signatures[row])  # (kept,)
+            if kept and similarity.max() >= threshold:
+                stands_for[row] = kept[int(similarity.argmax())]
+            else:
+                kept.append(row)
+    return stands_for

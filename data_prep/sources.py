@@ -74,7 +74,7 @@ def fixed_directory(pattern: str) -> str:
 
 
 def pieces(source: SourceSettings, inputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The inputs as pieces that can be read apart, with the bytes each is worth: files, or a hub dataset's own shards."""
+    """The inputs as pieces that can be read apart, with the bytes each is worth: files, or a hub dataset's shards."""
     if source.hub:
         of = load_hub(source.hub).num_shards
         name = Path(source.hub).name if Path(source.hub).is_dir() else source.hub

@@ -152,14 +152,18 @@ class TokenFile:
         return rows
 
 
+def token_files(directory: Path, source: str) -> list[Path]:
+    """The prefixes of a source's token files, in order; [] when it has none. Five digits: a source named "a" must not
+    swallow the files of a source named "a-b"."""
+    return [path.with_suffix("") for path in sorted(directory.glob(f"{source}-{'[0-9]' * 5}.idx"))]
+
+
 class TokenStream:
     """The concatenated token files of one source and split, addressed by token offset."""
 
     def __init__(self, directory: Path, source: str) -> None:
         self.source = source
-        # five digits: a source named "a" must not swallow the files of a source named "a-b"
-        indexes = sorted(directory.glob(f"{source}-{'[0-9]' * 5}.idx"))
-        self.files = [TokenFile(path.with_suffix("")) for path in indexes]
+        self.files = [TokenFile(prefix) for prefix in token_files(directory, source)]
         if not self.files:
             raise UserError(f"no token files of source '{source}' in {directory}; run again with --from tokens")
         self.starts = [0]

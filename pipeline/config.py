@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import glob
 import os
 import tomllib
 import types
@@ -100,11 +101,7 @@ def load_config(path: Path, overrides: typing.Sequence[str] = ()) -> RunConfig:
         apply_override(table, override)
     for source in table.get("source", []) if isinstance(table.get("source"), list) else []:
         if isinstance(source, dict) and isinstance(source.get("paths"), list):
-            base = path.resolve().parent
-            source["paths"] = [
-                str(base / Path(item).expanduser()) if isinstance(item, str) else item for item in source["paths"]
-            ]
-            source["paths"] = [os.path.normpath(item) if isinstance(item, str) else item for item in source["paths"]]
+            source["paths"] = [absolute(item, path.resolve().parent) for item in source["paths"]]
         if isinstance(source, dict) and isinstance(source.get("hub"), str) and (path.parent / source["hub"]).is_dir():
             source["hub"] = str((path.parent / source["hub"]).resolve())
     config = typing.cast(RunConfig, build(RunConfig, table, ""))
@@ -112,6 +109,13 @@ def load_config(path: Path, overrides: typing.Sequence[str] = ()) -> RunConfig:
     if problems:
         raise UserError(f"config {path}: {'; '.join(problems)}")
     return config
+
+
+def absolute(pattern: Any, directory: Path) -> Any:
+    """A pattern below `directory`, whose own name is no pattern, whatever characters it has."""
+    if not isinstance(pattern, str) or os.path.isabs(os.path.expanduser(pattern)):  # noqa: PTH111, PTH117
+        return os.path.expanduser(pattern) if isinstance(pattern, str) else pattern  # noqa: PTH111
+    return os.path.normpath(f"{glob.escape(str(directory))}/{pattern}")
 
 
 def nearest_file(path: Path) -> str:

@@ -33,31 +33,31 @@ def sign(context: Context, task: int) -> Result:
 
 
 def match(context: Context, task: int) -> Result:
-    """Pairs of documents (row numbers over all shards, in order) that are the same or similar enough."""
+    """Pairs of documents (row numbers over all shards, in order) that connect all that are similar enough."""
     from data_prep.dedup import match
 
     table = pa.concat_tables([pq.read_table(path) for path in context.outputs_of("sign")])
     pairs = match(table["digest"].to_pylist(), signatures_of(table), context.config.dedup.threshold)
-    columns = zip(*pairs, strict=True) if pairs else ([], [], [])
+    columns = {"left": [pair.left for pair in pairs], "right": [pair.right for pair in pairs]}
     out = context.run.work("dedup", "match") / "pairs.parquet"
-    schema = pa.schema([("left", pa.int64()), ("right", pa.int64()), ("similarity", pa.float64())])
-    save_table(out, pa.table(list(map(list, columns)), schema=schema))
+    save_table(out, pa.table(columns, schema=pa.schema([("left", pa.int64()), ("right", pa.int64())])))
     return Result([out])
 
 
 def cluster(context: Context, task: int) -> Result:
-    """For each document that goes: its shard and row, and its cluster's survivor (the longest, then smallest id)."""
-    from data_prep.dedup import Pair, cluster, estimate
+    """For each document that goes: its shard and row, and which it goes for. The longest stays, then the smallest id."""
+    from data_prep.dedup import Pair, estimate, survivors
 
     tables = [pq.read_table(path) for path in context.outputs_of("sign")]
     table = pa.concat_tables(tables)
     ids, digests, signatures = table["id"].to_pylist(), table["digest"].to_pylist(), signatures_of(table)
     pairs = pq.read_table(context.outputs_of("match")[0])
     rank = list(zip((-length for length in table["characters"].to_pylist()), ids, strict=True))
-    survivors = cluster(len(ids), map(Pair, *(pairs[name].to_pylist() for name in pairs.column_names)), rank)
+    edges = map(Pair, pairs["left"].to_pylist(), pairs["right"].to_pylist())
+    stands_for = survivors(edges, rank, signatures, context.config.dedup.threshold)
     starts = np.cumsum([0, *map(len, tables)])
     drops: dict[str, list[Any]] = {"task": [], "row": [], "reason": [], "detail": []}
-    for row, survivor in enumerate(survivors):
+    for row, survivor in enumerate(stands_for):
         if row != survivor:
             number = int(np.searchsorted(starts, row, side="right")) - 1
             exact = digests[row] == digests[survivor]

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from data_prep.files import UserError, read_json
 from data_prep.pii import KINDS, scrub
-from data_prep.tokens import TokenStream
+from data_prep.tokens import TokenFile, token_files
 from pipeline.config import RunConfig
 from pipeline.plan import need_stage
 from pipeline.receipt import Manifest
@@ -56,9 +56,7 @@ def token_lines(config: RunConfig, run: RunDir, document_id: str) -> Iterator[st
         return
     source = document_id.partition(":")[0]
     for side in ("train", "val"):
-        if not any((run.tokens / side).glob(f"{source}-*.idx")):
-            continue
-        for file in TokenStream(run.tokens / side, source).files:
+        for file in map(TokenFile, token_files(run.tokens / side, source)):
             for number, row in enumerate(file.rows):
                 if row.id == document_id:
                     end = int(file.ends[number])

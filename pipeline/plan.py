@@ -8,7 +8,7 @@ from data_prep.files import UserError, last_json_line
 from pipeline.config import RunConfig
 from pipeline.receipt import Manifest
 from pipeline.run_dir import RunDir
-from pipeline.stage import Context, changed_settings, why_stale
+from pipeline.stage import NEVER_RUN, Context, changed_settings, why_stale
 from pipeline.stages import STAGES
 from pretrain.presets import flops_per_token, parameter_count
 
@@ -21,7 +21,7 @@ def plan(config: RunConfig, run: RunDir) -> dict[str, Any]:
         waiting = [name for name in stage.needs if stages[name]]
         manifest = Manifest.load(run.manifest(stage.name))
         if waiting and manifest is None:
-            stages[stage.name] = "it has not run yet"
+            stages[stage.name] = NEVER_RUN
         elif waiting and manifest:
             changed = changed_settings(manifest.settings, context.settings())
             stages[stage.name] = "; ".join([*changed, f"{' and '.join(waiting)} will be redone"])

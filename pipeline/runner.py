@@ -18,7 +18,7 @@ from pipeline.config import RunConfig, save_config
 from pipeline.model_steps import refuse_other_data, refuse_other_settings, training_begun
 from pipeline.progress import ProgressDisplay
 from pipeline.run_dir import RunDir
-from pipeline.stage import Context, Stage, Step, begin, is_done, run_task, seal, why_stale
+from pipeline.stage import NEVER_RUN, Context, Stage, Step, begin, is_done, run_task, seal, why_stale
 from pipeline.stages import STAGES, stage_named
 
 DONE, PAUSED = 0, 3
@@ -87,7 +87,8 @@ class Runner:
             if reason is None:
                 continue
             redone += 1
-            self.display.say(f"{stage.name}: {reason}")
+            if reason != NEVER_RUN:
+                self.display.say(f"{stage.name}: {reason}")
             self._do(context)
         fresh = len(stages) - redone
         if not redone:

@@ -17,6 +17,8 @@ from pipeline.config import RunConfig
 from pipeline.receipt import Entry, Manifest, Receipt, damage, entry, key_of
 from pipeline.run_dir import RunDir
 
+NEVER_RUN = "it has not run yet"
+
 
 @dataclass(frozen=True)
 class Result:
@@ -136,7 +138,7 @@ def why_stale(context: Context) -> str | None:
     stage, run = context.stage, context.run
     manifest = Manifest.load(run.manifest(stage.name))
     if manifest is None:
-        return "it was started and not finished" if run.plan(stage.name).exists() else "it has not run yet"
+        return "it was started and not finished" if run.plan(stage.name).exists() else NEVER_RUN
     if manifest.key != context.key():
         return changed(manifest, context)
     return damage(run.root, [*manifest.outputs, *manifest.ledgers], verify=context.verify)

@@ -18,7 +18,7 @@ from data_prep.counts import Counts
 from data_prep.files import atomic_file, atomic_write
 from data_prep.shards import read_documents, row_groups, save_table
 from data_prep.split import unit_hash
-from data_prep.tokens import DocumentRow, TokenStream, TokenWriter, dtype_for
+from data_prep.tokens import DocumentRow, TokenStream, TokenWriter, dtype_for, token_files
 from pipeline.stage import Context, Result
 
 TOKEN_FILE_BYTES = 2 << 30  # a token file is closed at about this size and the next one begun
@@ -118,7 +118,7 @@ def tokens_facts(context: Context, tally: dict[str, int]) -> dict[str, Any]:
     facts: dict[str, Any] = {}
     for side in ("train", "val"):
         for source in context.config.source:
-            if any((context.run.tokens / side).glob(f"{source.name}-*.idx")):
+            if token_files(context.run.tokens / side, source.name):
                 stream = TokenStream(context.run.tokens / side, source.name)
                 row = {"documents": stream.document_count, "bytes": stream.text_bytes, "tokens": len(stream)}
                 facts.setdefault(side, {})[source.name] = row

@@ -1,0 +1,140 @@
+"""Proves that a shard plan follows from the data, and that parts come back whole, the same bytes twice, or not."""
+
+from __future__ import annotations
+
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from data_prep.document import Document, Drop
+from data_prep.shards import (
+    EXCERPT_CHARACTERS,
+    LARGEST_SHARD_BYTES,
+    SHARDS,
+    SMALLEST_SHARD_BYTES,
+    Ledger,
+    PartWriter,
+    cut,
+    read_documents,
+    row_groups,
+)
+
+MIB = 1 << 20
+DOCUMENTS = [
+    Document("s:0", "plain", "s"),
+    Document("s:é#1", "naïve 日本 🎉 \0 \u2028", "s", '{"a":1}'),
+    Document("s:2", "", "s"),
+]
+
+
+def sizes(shards):
+    return [[piece["bytes"] for piece in shard] for shard in shards]
+
+
+@pytest.mark.parametrize(
+    ("pieces", "wanted"),
+    [
+        ([], []),
+        ([0], [[0]]),
+        ([5 * MIB], [[5 * MIB]]),
+        ([MIB, MIB, MIB], [[MIB, MIB], [MIB]]),  # the least shard is 2 MiB
+        ([3 * MIB, MIB, MIB, MIB], [[3 * MIB], [MIB, MIB], [MIB]]),
+    ],
+)
+def test_shards_by_hand(pieces, wanted):
+    assert sizes(cut([{"bytes": size} for size in pieces])) == wanted
+
+
+@given(st.lists(st.integers(0, 64 * MIB), max_size=300))
+def test_shards_are_the_pieces_in_order_and_each_is_full_enough(pieces):
+    shards = sizes(cut([{"bytes": size} for size in pieces]))
+    assert [size for shard in shards for size in shard] == pieces
+    target = min(max(sum(pieces) // SHARDS, SMALLEST_SHARD_BYTES), LARGEST_SHARD_BYTES)
+    assert all(shards)
+    assert all(sum(shard) >= target for shard in shards[:-1])
+    assert all(sum(shard[:-1]) < target for shard in shards)
+
+
+def write(path, documents):
+    with PartWriter(path) as writer:
+        for document in documents:
+            writer.write(document)
+
+
+def test_documents_come_back(tmp_path):
+    write(tmp_path / "part.parquet", DOCUMENTS)
+    assert list(read_documents(tmp_path, row_groups(tmp_path, ["part.parquet"]))) == DOCUMENTS
+
+
+def test_pyarrow_reads_the_same_columns(tmp_path):
+    write(tmp_path / "part.parquet", DOCUMENTS)
+    table = pq.read_table(tmp_path / "part.parquet")
+    assert table.column_names == ["id", "text", "source", "meta"]
+    assert table.to_pylist() == [
+        {"id": document.id, "text": document.text, "source": document.source, "meta": document.meta}
+        for document in DOCUMENTS
+    ]
+
+
+def many(count):
+    return [Document(f"s:{number}", f"{number} " * 300, "s") for number in range(count)]
+
+
+def test_a_large_part_has_many_row_groups_that_are_read_apart(tmp_path):
+    documents = many(4000)
+    write(tmp_path / "part.parquet", documents)
+    pieces = row_groups(tmp_path, ["part.parquet"])
+    assert len(pieces) > 3
+    assert sum(piece["rows"] for piece in pieces) == len(documents)
+    assert [document for piece in pieces for document in read_documents(tmp_path, [piece])] == documents
+
+
+def test_the_plan_does_not_depend_on_the_order_in_which_parts_are_named(tmp_path):
+    for name in ("b", "a", "c"):
+        write(tmp_path / f"{name}.parquet", many(500))
+    names = [f"{name}.parquet" for name in "abc"]
+    assert row_groups(tmp_path, names) == row_groups(tmp_path, names[::-1])
+    assert [piece["part"] for piece in row_groups(tmp_path, names[::-1])] == sorted(
+        piece["part"] for piece in row_groups(tmp_path, names)
+    )
+
+
+def test_the_same_documents_give_the_same_bytes(tmp_path):
+    for name in ("one", "two"):
+        write(tmp_path / name, many(2500))
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+def test_a_part_without_documents(tmp_path):
+    write(tmp_path / "part.parquet", [])
+    assert list(read_documents(tmp_path, row_groups(tmp_path, ["part.parquet"]))) == []
+
+
+@pytest.mark.parametrize("count", [0, 1, 4000])  # before any row group, after one or more
+def test_nothing_is_left_when_the_block_raises(tmp_path, count):
+    with pytest.raises(ZeroDivisionError), PartWriter(tmp_path / "part.parquet") as writer:
+        for document in many(count):
+            writer.write(document)
+        raise ZeroDivisionError
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_is_left_when_the_last_rows_cannot_be_written(tmp_path):
+    with pytest.raises(UnicodeEncodeError), PartWriter(tmp_path / "part.parquet") as writer:
+        writer.write(Document("s:0", "\ud800", "s"))  # no UTF-8 form
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_ledger_says_what_left_and_why(tmp_path):
+    with Ledger(tmp_path / "dropped.parquet") as ledger:
+        ledger.write(Document("s:0", "x" * 1000, "s"), Drop("near-duplicate", "of s:9"))
+    assert pq.read_table(tmp_path / "dropped.parquet").to_pylist() == [
+        {
+            "id": "s:0",
+            "source": "s",
+            "reason": "near-duplicate",
+            "excerpt": "x" * EXCERPT_CHARACTERS,
+            "detail": "of s:9",
+        }
+    ]
