@@ -44,7 +44,8 @@ def content_digest(text: str) -> bytes:
 
 def shingles(text: str) -> set[bytes]:
     """The distinct runs of five words, punctuation aside; a shorter text is one shingle."""
-    words = WORD.findall(normalise(text))
+    normal = normalise(text)
+    words = WORD.findall(normal) or [normal]
     runs = range(max(len(words) - SHINGLE_WORDS, 0) + 1)
     return {" ".join(words[start : start + SHINGLE_WORDS]).encode("utf-8", "surrogatepass") for start in runs}
 

@@ -91,9 +91,7 @@ def read(source: SourceSettings, piece: dict[str, Any]) -> Iterator[Document | B
     """Every row of a piece, as a document or as what is broken about it. Rows count from 0."""
     name = piece["name"]
     if source.hub:
-        rows = load_hub(source.hub)
-        rows = rows.shard(num_shards=piece["of"], index=piece["shard"]) if piece["of"] > 1 else rows
-        return (to_document(source, f"{name}#{number}", row) for number, row in enumerate(rows))
+        return read_hub(source, piece, name)
     path = Path(piece["path"])
     if path.suffix == ".parquet":
         return read_parquet(source, path, name)
@@ -112,6 +110,19 @@ def load_hub(name: str) -> Any:
     except Exception as error:  # the hub's own errors are many: not found, gated, offline, no such split
         first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"hub dataset '{name}' cannot be loaded ({first_line}); check source.hub") from None
+
+
+def read_hub(source: SourceSettings, piece: dict[str, Any], name: str) -> Iterator[Document | Broken]:
+    """One shard of a hub dataset, up to the first row that cannot be read."""
+    rows = load_hub(source.hub or "")
+    rows = rows.shard(num_shards=piece["of"], index=piece["shard"]) if piece["of"] > 1 else rows
+    number = 0
+    try:
+        for row in rows:
+            yield to_document(source, f"{name}#{number}", row)
+            number += 1
+    except Exception as error:  # the library's readers raise what their formats' libraries raise
+        yield Broken(f"{source.name}:{name}#{number}", source.name, "unreadable-hub", str(error)[:EXCERPT_CHARACTERS])
 
 
 def read_parquet(source: SourceSettings, path: Path, name: str) -> Iterator[Document | Broken]:

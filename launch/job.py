@@ -18,8 +18,7 @@ JobId = str
 class Job:
     """Processes to start together.
 
-    `ranks`: they are the ranks of one parallel program: each is told its place, and one that fails ends all. Otherwise
-    they are independent workers of one step, and one that fails ends the others too: nothing finished is lost.
+    One that fails ends the others. `ranks`: they are the ranks of one parallel program, and each is told its place.
     """
 
     name: str  # log files are NAME-0.log, NAME-1.log, ...

@@ -95,7 +95,8 @@ class LocalLauncher:
 
 def start(command: tuple[str, ...], environment: dict[str, str], log: IO[bytes]) -> subprocess.Popen[bytes]:
     """One process in a session of its own, bound to this one's life, its output in `log`."""
-    bound = [sys.executable, "-m", "launch.local", str(os.getpid()), *command]
+    # -P: a launch.py in the directory where the user stands must not win
+    bound = [sys.executable, "-P", "-m", "launch.local", str(os.getpid()), *command]
     return subprocess.Popen(
         bound, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=environment, start_new_session=True
     )

@@ -45,7 +45,7 @@ def match(context: Context, task: int) -> Result:
 
 
 def cluster(context: Context, task: int) -> Result:
-    """For each document that goes: its shard and row, and which it goes for. The longest stays, then the smallest id."""
+    """For each document that goes: its shard and row, and for which: the longest stays, then the smallest id."""
     from data_prep.dedup import Pair, estimate, survivors
 
     tables = [pq.read_table(path) for path in context.outputs_of("sign")]

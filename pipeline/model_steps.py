@@ -51,7 +51,7 @@ def start_training(context: Context) -> tuple[str, ...]:
     if problems:
         raise UserError("; ".join(problems))
     write_json(context.run.started, job.to_json())
-    return (sys.executable, "-m", "pretrain.worker", "--run", str(context.run.root))
+    return (sys.executable, "-P", "-m", "pretrain.worker", "--run", str(context.run.root.resolve()))
 
 
 def collect_training(context: Context, task: int) -> Result:

@@ -120,16 +120,10 @@ class Runner:
         workers = min(self.config.launch.workers, len(pending))
         bounds = [len(pending) * worker // workers for worker in range(workers + 1)]
         ranges = [pending[low:high] for low, high in itertools.pairwise(bounds)]
-        verb = (
-            sys.executable,
-            "-m",
-            "pipeline",
-            "stage",
-            f"{stage.name}/{step.name}",
-            "--run",
-            str(run.root.resolve()),
-        )
-        commands = tuple((*verb, "--task", f"{tasks[0]}-{tasks[-1]}") for tasks in ranges)
+        # -P: nothing in the directory where the user stands is imported
+        verb = (sys.executable, "-P", "-m", "pipeline", "stage", f"{stage.name}/{step.name}")
+        where = ("--run", str(run.root.resolve()))
+        commands = tuple((*verb, *where, "--task", f"{tasks[0]}-{tasks[-1]}") for tasks in ranges)
         threads = str(max(1, (os.cpu_count() or 1) // workers))
         environment = {"OMP_NUM_THREADS": threads, "RAYON_NUM_THREADS": threads, "TOKENIZERS_PARALLELISM": "true"}
         job = Job(f"{stage.name}-{step.name}", commands, run.logs, environment=environment)

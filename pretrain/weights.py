@@ -1,0 +1,29 @@
+"""A trained model, for looking at it: whole, on one device, without DeepSpeed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from data_prep.files import UserError
+from pretrain.checkpoint import CheckpointStore
+from pretrain.fragments import read_full
+from pretrain.model import GPT, build_model
+from pretrain.settings import TrainingJob
+
+
+def newest_checkpoint(job: TrainingJob, checkpoints: Path) -> Path:
+    """The directory of the newest checkpoint that verifies; `UserError` when there is none."""
+    found = CheckpointStore(checkpoints, key=job.key, keep_last=job.checkpoint.keep_last).newest_good(print)
+    if found is None:
+        raise UserError(f"no checkpoint in {checkpoints}; train first: text2lm run CONFIG")
+    return found.path
+
+
+def load_model(job: TrainingJob, step_dir: Path) -> GPT:
+    """The model of a checkpoint in evaluation mode, on a GPU where there is one, in the job's precision."""
+    model = build_model(job)
+    model.load_state_dict(read_full(step_dir))
+    dtype = torch.bfloat16 if job.train.precision == "bf16" else torch.float32
+    return model.to("cuda" if torch.cuda.is_available() else "cpu", dtype).eval()

@@ -1,0 +1,75 @@
+"""Proves the scores of held-out text against transformers on the same windows."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny_run
+import torch
+import torch.nn.functional as F
+from tokenizer_file import write_tokenizer
+from transformers import GPT2LMHeadModel
+
+from data_prep.files import UserError
+from pretrain.checkpoint import CheckpointStore
+from pretrain.evaluate import evaluate
+from pretrain.export import export_gpt2
+from pretrain.fragments import WEIGHT, Piece, read_full, write_fragments
+from pretrain.model import build_model
+from pretrain.weights import newest_checkpoint
+
+
+def save_initial_model(run: Path) -> Path:
+    """A published checkpoint of the untrained model, written as one rank would."""
+    job = tiny_run.job(ranks=1)
+    store = CheckpointStore(run / "pretrain/checkpoints", key=job.key, keep_last=2)
+    state = build_model(job).state_dict()
+    store.begin(5)
+    path = store.rank_file(5, 0)
+    write_fragments(
+        path,
+        {name: Piece(0, {WEIGHT: tensor.flatten()}) for name, tensor in state.items()},
+        {name: list(tensor.shape) for name, tensor in state.items()},
+    )
+    store.record(path)
+    store.publish(5, {}, world_size=1)
+    return store.step_dir(5)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_run.make_run(tmp_path_factory.mktemp("run"), tiny_run.job(ranks=1))
+
+
+def test_bits_per_byte_is_the_loss_of_transformers_model_over_the_documents_bytes(run: Path) -> None:
+    step_dir = save_initial_model(run)
+    job = tiny_run.job(ranks=1)
+    found = evaluate(job, run / "tokens/val", newest_checkpoint(job, run / "pretrain/checkpoints"))
+
+    export_gpt2(read_full(step_dir), job, write_tokenizer(run / "tokenizer.json"), run / "hf")
+    model = GPT2LMHeadModel.from_pretrained(run / "hf").eval()
+    nats, tokens, size = 0.0, 0, 0
+    for source in ("web", "papers"):
+        ids = np.fromfile(run / f"tokens/val/{source}-00000.bin", dtype=np.uint16).astype(np.int64)
+        line = torch.from_numpy(np.concatenate([[tiny_run.END_OF_TEXT], ids]))
+        for start in range(0, len(ids), 64):
+            window = line[start : start + 65]
+            with torch.no_grad():
+                logits = model(window[None, :-1]).logits[0]
+            nats += float(F.cross_entropy(logits, window[1:], reduction="sum"))
+        tokens += len(ids)
+        # tiny_run gives every document 4 bytes a token, end-of-text aside
+        size += 4 * int((ids != tiny_run.END_OF_TEXT).sum())
+    assert found["tokens"] == tokens and found["bytes"] == size
+    assert found["loss"] == pytest.approx(nats / tokens, rel=1e-6)
+    assert found["perplexity"] == pytest.approx(math.exp(nats / tokens), rel=1e-5)
+    assert found["bits_per_byte"] == pytest.approx(nats / math.log(2) / size, rel=1e-6)
+    assert sum(scores["tokens"] for scores in found["sources"].values()) == tokens
+
+
+def test_without_a_checkpoint_it_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no checkpoint in .*; train first: text2lm run CONFIG"):
+        newest_checkpoint(tiny_run.job(), tmp_path)
