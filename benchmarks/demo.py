@@ -30,11 +30,10 @@ def main(run: Path) -> None:
         manifest = json.loads((run / stage.name / "manifest.json").read_text())
         print(f"{stage.name:<10} {manifest['seconds']:7.1f} s of work")
     results = json.loads((run / "evaluate" / "results.json").read_text())
+    ours = results["bits_per_byte"]
     for peer in ("gzip", "xz"):
         theirs = results[f"{peer}_bits_per_byte"]
-        print(
-            f"{results['bits_per_byte']:.3f} bits per byte, {peer} -9 {theirs:.3f}: {theirs / results['bits_per_byte']:.2f}x"
-        )
+        print(f"{ours:.3f} bits per byte, {peer} -9 {theirs:.3f}: {theirs / ours:.2f}x")
 
 
 if __name__ == "__main__":

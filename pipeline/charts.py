@@ -288,5 +288,6 @@ pre { margin: .75rem 0; padding: .75rem 1rem; background: var(--box); border-rad
 pre.wrap { white-space: pre-wrap; overflow-wrap: anywhere; }
 @media print {
   body { font-size: 11pt; } main { max-width: none; padding: 0; }
-  figure, table, pre.wrap, .reason { break-inside: avoid; } h2, h3 { break-after: avoid; } pre { white-space: pre-wrap; } .scroll { overflow: visible; } }
+  figure, table, pre.wrap, .reason { break-inside: avoid; } h2, h3 { break-after: avoid; }
+  pre { white-space: pre-wrap; } .scroll { overflow: visible; } }
 """

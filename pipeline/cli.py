@@ -181,9 +181,10 @@ def status(arguments: argparse.Namespace) -> int:
 
 def report(arguments: argparse.Namespace) -> int:
     from pipeline.report import write_report
+    from pipeline.stages import STAGES
 
     directory = open_run(arguments.run)
-    write_report(directory)
+    write_report(directory, STAGES[:-1])
     print(directory.report)
     return 0
 

@@ -139,14 +139,6 @@ def export(context: Context, task: int) -> Result:
     return Result(sorted(context.run.export.iterdir()))
 
 
-def report(context: Context, task: int) -> Result:
-    """The run as one page."""
-    from pipeline.report import write_report
-
-    write_report(context.run)
-    return Result([context.run.report])
-
-
 def sample(run: RunDir | None, export: Path | None, prompt: str, *, top_k: int, **options: Any) -> str:
     """The continuation of a prompt by a run's newest checkpoint or by an exported model."""
     from data_prep.encode import load_tokenizer

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -20,6 +21,7 @@ from data_prep.shards import EXCERPT_CHARACTERS
 from pipeline.charts import Bar, Curve, bar_chart, duration, line_chart, page, short, size, small_bar, table, text
 from pipeline.receipt import Manifest
 from pipeline.run_dir import RunDir
+from pipeline.stage import Stage
 
 SAMPLE_ROWS = 5  # shown of each reason
 HIDDEN_TAIL = 64  # characters: a personal value cut off by the end of an excerpt matches no pattern
@@ -51,31 +53,29 @@ class ReportData:
     results: Row | None
 
 
-def write_report(run: RunDir) -> None:
-    """Publish RUN/report.html."""
-    atomic_write(run.report, render(collect(run)))
+def write_report(run: RunDir, stages: Sequence[Stage]) -> None:
+    """Publish RUN/report.html. `stages` are those it tells of: all but its own."""
+    atomic_write(run.report, render(collect(run, stages)))
 
 
 # reading --------------------------------------------------------------------------------------------------------------
 
 
-def collect(run: RunDir) -> ReportData:
-    """Read the run. The report's own stage is left out: the page must not change by being sealed."""
-    from pipeline.stages import STAGES  # here, since the table leads back to this file
-
-    stages: dict[str, Manifest] = {}
-    for stage in STAGES[:-1]:
+def collect(run: RunDir, stages: Sequence[Stage]) -> ReportData:
+    """Read the run."""
+    sealed: dict[str, Manifest] = {}
+    for stage in stages:
         manifest = Manifest.load(run.manifest(stage.name))
-        if manifest and all(name in stages and made_from(manifest, stages[name]) for name in stage.needs):
-            stages[stage.name] = manifest
+        if manifest and all(name in sealed and made_from(manifest, sealed[name]) for name in stage.needs):
+            sealed[stage.name] = manifest
     return ReportData(
         name=run.root.resolve().name,
         config=run.config.read_text() if run.config.exists() else "",
-        stages=stages,
-        waiting=[stage.name for stage in STAGES[:-1] if stage.name not in stages],
-        reasons=[reason for name, manifest in stages.items() for reason in read_reasons(run.root, name, manifest)],
+        stages=sealed,
+        waiting=[stage.name for stage in stages if stage.name not in sealed],
+        reasons=[reason for name, manifest in sealed.items() for reason in read_reasons(run.root, name, manifest)],
         metrics=read_json_lines(run.metrics),
-        results=read_json(run.results) if "evaluate" in stages else None,
+        results=read_json(run.results) if "evaluate" in sealed else None,
     )
 
 
@@ -182,13 +182,12 @@ def funnel(data: ReportData) -> str:
         counts = manifest.counts
         lengths = (counts.documents_out / before, counts.bytes / largest)
         bars.append(Bar(name, f"{counts.documents_out:,} documents · {size(counts.bytes)}", lengths))
-    legend = (
-        '<figcaption><span class="key first">documents</span><span class="key pale">bytes of text</span></figcaption>'
-    )
+    legend = '<span class="key first">documents</span><span class="key pale">bytes of text</span>'
+    chart = bar_chart("Documents and bytes after each stage", bars)
     replaced = data.stages["scrub"].facts if "scrub" in data.stages else {}
     found = ", ".join(f"{escape(kind)} {count:,}" for kind, count in replaced.items())
     said = f"<p>Personal values replaced: {found}.</p>" if found else ""
-    return f"<figure><figcaption>{legend}</figcaption>{bar_chart('Documents and bytes after each stage', bars)}</figure>{said}"
+    return f"<figure><figcaption>{legend}</figcaption>{chart}</figure>{said}"
 
 
 def what_left(data: ReportData) -> str:
@@ -202,10 +201,10 @@ def what_left(data: ReportData) -> str:
 
 def reason_item(reason: Reason, most: int) -> str:
     """One line with a bar; it opens to the sample rows."""
-    rows = "".join(
-        f"<li><code>{text(row['id'])}</code> {public(row['detail'])}<blockquote>{public(row['excerpt'])}</blockquote></li>"
-        for row in reason.rows
-    )
+    rows = ""
+    for row in reason.rows:
+        rows += f"<li><code>{text(row['id'])}</code> {public(row['detail'])}"
+        rows += f"<blockquote>{public(row['excerpt'])}</blockquote></li>"
     name = f'<span>{text(reason.name)} <small class="note">{reason.stage}</small></span>'
     line = f"{name}<b>{reason.documents:,}</b>{small_bar(reason.documents / most)}"
     return f'<details class="reason"><summary>{line}</summary><ol>{rows}</ol></details>'
