@@ -1,4 +1,4 @@
-"""The demo's claims, measured: how long each stage takes, and bits per byte beside gzip -9 and xz -9 on the same text.
+"""The demo's claims, measured: how long it takes, and bits per byte beside gzip -9 and xz -9 on the same text.
 
 python benchmarks/demo.py [RUN]        default: a temporary directory; RUN is done anew
 """
@@ -14,8 +14,6 @@ import tempfile
 import time
 from pathlib import Path
 
-from pipeline.stages import STAGES
-
 ROOT = Path(__file__).parents[1]
 
 
@@ -26,9 +24,6 @@ def main(run: Path) -> None:
     wall = time.monotonic() - started
     model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
     print(f"\n{model[1] if model else 'unknown CPU'}, {os.cpu_count()} cores; whole run {wall:.0f} s")
-    for stage in STAGES:
-        manifest = json.loads((run / stage.name / "manifest.json").read_text())
-        print(f"{stage.name:<10} {manifest['seconds']:7.1f} s of work")
     results = json.loads((run / "evaluate" / "results.json").read_text())
     ours = results["bits_per_byte"]
     for peer in ("gzip", "xz"):

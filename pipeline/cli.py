@@ -9,15 +9,18 @@ import argparse
 import errno
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from data_prep.files import UserError
 from launch.local import LocalLauncher
 from pipeline.config import load_config
 from pipeline.progress import ProgressDisplay
 from pipeline.run_dir import RunDir, open_run, prepare
+
+if TYPE_CHECKING:  # a command that only looks does not wait for the imports of one that works
+    from pipeline.runner import Runner
 
 FAILED, IMPOSSIBLE = 1, 2
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
@@ -114,16 +117,13 @@ def fail(message: str, code: int) -> int:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from pipeline.runner import RunError, Runner
+    from pipeline.runner import Runner
 
     config = load_config(arguments.config, arguments.set)
     directory = prepare(run_directory(arguments))
     display = ProgressDisplay()
-    try:
-        runner = Runner(config, directory, LocalLauncher(), display, verify=arguments.verify, restart=arguments.restart)
-        code = runner(arguments.first, arguments.until)
-    except RunError as error:
-        return fail(str(error), FAILED)
+    runner = Runner(config, directory, LocalLauncher(), display, verify=arguments.verify, restart=arguments.restart)
+    code = or_failed(lambda: runner(arguments.first, arguments.until))
     if code == 0 and directory.results.exists() and arguments.until is None:
         for line in closing_lines(directory):
             display.say(line)
@@ -159,9 +159,26 @@ def stage(arguments: argparse.Namespace) -> int:
     from pipeline.runner import run_by_hand
 
     name, _, step = arguments.name.partition("/")
-    directory = open_run(arguments.run)
-    config = load_config(directory.config)
-    return run_by_hand(config, directory, name, step or None, None if arguments.seal else task_range(arguments.task))
+    tasks = None if arguments.seal else task_range(arguments.task)
+    return or_failed(lambda: run_by_hand(runner_of(arguments.run), name, step or None, tasks))
+
+
+def runner_of(root: Path) -> Runner:
+    """A runner for a run that is there, with the settings it was last run with."""
+    from pipeline.runner import Runner
+
+    directory = open_run(root)
+    return Runner(load_config(directory.config), directory, LocalLauncher(), ProgressDisplay())
+
+
+def or_failed(work: Callable[[], int]) -> int:
+    """The exit code of work that may fail in a process of its own."""
+    from pipeline.runner import RunError
+
+    try:
+        return work()
+    except RunError as error:
+        return fail(str(error), FAILED)
 
 
 def task_range(text: str) -> range:
@@ -214,13 +231,12 @@ def sample(arguments: argparse.Namespace) -> int:
 
 
 def export(arguments: argparse.Namespace) -> int:
-    from pipeline.runner import run_by_hand
+    from pipeline.stages import stage_named
 
-    directory = open_run(arguments.run)
-    config = load_config(directory.config)
-    run_by_hand(config, directory, "export", None, range(1))
-    run_by_hand(config, directory, "export", None, None)
-    print(directory.export)
+    runner = runner_of(arguments.run)
+    with runner.run.lock():
+        runner.update(stage_named("export"))
+    print(runner.run.export)
     return 0
 
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from data_prep.files import UserError, read_json, write_json
+from data_prep.files import UserError, read_json, read_json_lines, write_json
 from pipeline.run_dir import RunDir
 from pipeline.stage import Context, Result, changed_settings
 from pipeline.token_steps import compressed_bits_per_byte
@@ -67,8 +67,13 @@ def training_facts(context: Context, tally: dict[str, int]) -> dict[str, Any]:
     shape = job.model.shape()
     size = (shape.n_layers, shape.d_model, job.vocab_size, job.model.context_length)
     outcome = read_json(context.run.outcome)
-    flops = flops_per_token(*size) * outcome["tokens"]
-    return {"steps": outcome["step"], "tokens": outcome["tokens"], "parameters": parameter_count(*size), "flops": flops}
+    return {
+        "steps": outcome["step"],
+        "tokens": outcome["tokens"],
+        "parameters": parameter_count(*size),
+        "flops": flops_per_token(*size) * outcome["tokens"],
+        "step_seconds": round(sum(row["step_seconds"] for row in read_json_lines(context.run.metrics)), 3),
+    }
 
 
 def training_begun(run: RunDir) -> bool:

@@ -58,12 +58,26 @@ class Runner:
             if "pretrain" in names[: last + 1] and not self.restart:
                 refuse_other_settings(self.context(stage_named("pretrain")))
             save_config(self.config, self.run.config)
-            for number in SIGNALS:
-                signal.signal(number, self._stop)
-            try:
-                return self._walk(STAGES[: last + 1], forced)
-            except Paused:
-                return PAUSED
+            return self._until_paused(lambda: self._walk(STAGES[: last + 1], forced))
+
+    def train(self, context: Context, step: Step) -> int:
+        """Run a parallel program alone, by hand."""
+        return self._until_paused(lambda: self._run_program(context, step))
+
+    def update(self, stage: Stage) -> None:
+        """Bring one stage up to date; what it needs must be."""
+        context = self.context(stage)
+        if why_stale(context):
+            self._do(context)
+
+    def _until_paused(self, work: Callable[[], None]) -> int:
+        for number in SIGNALS:
+            signal.signal(number, self._stop)
+        try:
+            work()
+        except Paused:
+            return PAUSED
+        return DONE
 
     def context(self, stage: Stage) -> Context:
         return Context(self.config, self.run, stage, verify=self.verify)
@@ -71,7 +85,7 @@ class Runner:
     def _stop(self, number: int, frame: FrameType | None) -> None:
         self.stop_signals.append(number)
 
-    def _walk(self, stages: Sequence[Stage], forced: int) -> int:
+    def _walk(self, stages: Sequence[Stage], forced: int) -> None:
         redone = 0
         for number, stage in enumerate(stages):
             if self.stop_signals:
@@ -95,7 +109,6 @@ class Runner:
             self.display.say(f"nothing to do: all {fresh} stages are fresh in {self.run.root}")
         elif fresh:
             self.display.say(f"{redone} stages done, {fresh} were fresh")
-        return DONE
 
     def _do(self, context: Context) -> None:
         stage, started = context.stage, time.monotonic()
@@ -107,7 +120,7 @@ class Runner:
             if not pending:
                 continue
             if step.program:
-                self.run_program(context, step)
+                self._run_program(context, step)
             else:
                 self._run_tasks(context, step, pending)
         manifest = seal(context)
@@ -138,7 +151,7 @@ class Runner:
 
         self._wait(job, f"{stage.name}/{step.name}", sum(sizes.values()), look)
 
-    def run_program(self, context: Context, step: Step) -> None:
+    def _run_program(self, context: Context, step: Step) -> None:
         """Start the ranks of a parallel program, wait for its outcome, and collect."""
         assert step.program
         command = step.program(context)
@@ -216,20 +229,29 @@ def failure(name: str, status: Status) -> Exception:
     return RunError(f"{name} failed ({how}): {last}; see {status.log}")
 
 
-def run_by_hand(config: RunConfig, run: RunDir, name: str, step_name: str | None, tasks: range | None) -> int:
+def run_by_hand(runner: Runner, name: str, step_name: str | None, tasks: range | None) -> int:
     """`text2lm stage`: the tasks of one step (those without a valid receipt), or the seal (`tasks` None).
 
-    Takes no lock: many batch jobs work on one stage. The shard plan is written if there is none.
+    Takes no lock, since many batch jobs work on one stage; a parallel program takes it. The shard plan is written if
+    there is none; one that was made for something else is refused, since other jobs may be at work on it.
     """
-    context = Context(config, run, stage_named(name))
-    if not run.plan(name).exists():
+    context = runner.context(stage_named(name))
+    if not runner.run.plan(name).exists():
         begin(context)
+    elif context.plan()["key"] != context.key():
+        raise UserError(
+            f"the shard plan of {name} was made for other settings or inputs; "
+            f"bring it up to date: text2lm run CONFIG --run {runner.run.root} --until {name}"
+        )
     if tasks is None:
         seal(context)
         return DONE
     step = context.stage.step(step_name)
     if tasks.stop > context.tasks(step):
         raise UserError(f"{name}/{step.name} has the tasks 0 to {context.tasks(step) - 1}, got {tasks.stop - 1}")
+    if step.program:
+        with runner.run.lock():
+            return runner.train(context, step)
     for task in tasks:
         if not is_done(context, step, task):
             run_task(context, step, task)

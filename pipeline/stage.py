@@ -77,6 +77,7 @@ class Context:
     stage: Stage
     verify: bool = False
     _manifests: dict[str, Manifest] = field(default_factory=dict)
+    _inputs: list[Entry] | None = None
     _plan: dict[str, Any] | None = None
 
     @property
@@ -103,10 +104,14 @@ class Context:
         return self.config.identity(*self.stage.reads)
 
     def inputs(self) -> list[Entry]:
-        if self.stage.inputs:
-            return self.stage.inputs(self)
-        outputs = [item for name in self.stage.needs for item in self.upstream(name).outputs]
-        return sorted(outputs, key=lambda item: str(item["path"]))
+        """What the stage reads, looked at once: hashing a corpus takes time."""
+        if self._inputs is None:
+            if self.stage.inputs:
+                self._inputs = self.stage.inputs(self)
+            else:
+                outputs = [item for name in self.stage.needs for item in self.upstream(name).outputs]
+                self._inputs = sorted(outputs, key=lambda item: str(item["path"]))
+        return self._inputs
 
     def key(self) -> str:
         return key_of(self.stage.name, self.stage.version, self.settings(), self.inputs())

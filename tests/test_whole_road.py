@@ -168,7 +168,9 @@ def test_a_signal_saves_and_the_resumed_training_is_bit_identical(road: Path) ->
     outcome = json.loads((road / "paused" / "pretrain" / "outcome.json").read_text())
     assert outcome["outcome"] == "paused" and 3 <= outcome["step"] < 20
     assert f"paused at step {outcome['step']}" in output
-    text2lm(road, "run", "tiny.toml", "--run", "paused", "--until", "pretrain")
+    text2lm(road, "stage", "pretrain", "--run", "paused", "--task", "0")  # the same as run, by hand
+    text2lm(road, "stage", "pretrain", "--run", "paused", "--seal")
+    assert "nothing to do" in text2lm(road, "run", "tiny.toml", "--run", "paused", "--until", "pretrain").stdout
     assert numbers(road / "paused") == numbers(road / "run")
 
 

@@ -72,7 +72,8 @@ def test_a_wrong_setting(project: Path, capsys: pytest.CaptureFixture[str], sett
         (["status", "--run", "nowhere"], "nowhere is no run directory"),
         (["trace", "a:b", "--run", "nowhere"], "nowhere is no run directory"),
         (["sample", "--export", "nowhere"], "is not an exported model"),
-        (["stage", "clean", "--run", "corpus", "--task", "x"], "corpus is no run directory"),
+        (["stage", "clean", "--run", "corpus", "--task", "0"], "corpus is no run directory"),
+        (["stage", "clean", "--run", "corpus", "--task", "x"], "wanted a number or a range such as 0-7"),
     ],
 )
 def test_a_wrong_command(
