@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import errno
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -98,8 +99,12 @@ def main(argv: Sequence[str]) -> int:
     """Run one command; the exit code."""
     try:
         arguments = parser().parse_args(argv)
-        verb: int = VERBS[arguments.verb](arguments)
-        return verb
+        code: int = VERBS[arguments.verb](arguments)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # whoever read along, head for example, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
     except UserError as error:
         return fail(str(error), IMPOSSIBLE)
     except OSError as error:
@@ -107,8 +112,6 @@ def main(argv: Sequence[str]) -> int:
             where = error.filename or "the run directory"
             return fail(f"the disk is full: {where} could not be written; free some space and run again", FAILED)
         raise
-    except BrokenPipeError:
-        return FAILED
 
 
 def fail(message: str, code: int) -> int:

@@ -81,11 +81,16 @@ def training_begun(run: RunDir) -> bool:
     return run.plan("pretrain").exists() and any(run.checkpoints.glob("step-*"))
 
 
+def training_changes(context: Context) -> list[str]:
+    """In words, the settings that differ from those of the training that has begun."""
+    if not training_begun(context.run):
+        return []
+    return changed_settings(read_json(context.run.plan("pretrain"))["settings"], context.settings())
+
+
 def refuse_other_settings(context: Context) -> None:
     """`UserError` when a training has begun under other settings. Known before any stage runs."""
-    if training_begun(context.run):
-        before = read_json(context.run.plan("pretrain"))["settings"]
-        refuse(context, changed_settings(before, context.settings()))
+    refuse(context, training_changes(context))
 
 
 def refuse_other_data(context: Context) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from data_prep.files import UserError, last_json_line
 from pipeline.config import RunConfig
+from pipeline.model_steps import training_begun, training_changes
 from pipeline.receipt import Manifest
 from pipeline.run_dir import RunDir
 from pipeline.stage import NEVER_RUN, Context, changed_settings, why_stale
@@ -17,16 +18,7 @@ def plan(config: RunConfig, run: RunDir) -> dict[str, Any]:
     """`{"stages": {name: why stale, or None}, "parameters", "tokens", "steps", ...}`."""
     stages: dict[str, str | None] = {}
     for stage in STAGES:
-        context = Context(config, run, stage)
-        waiting = [name for name in stage.needs if stages[name]]
-        manifest = Manifest.load(run.manifest(stage.name))
-        if waiting and manifest is None:
-            stages[stage.name] = NEVER_RUN
-        elif waiting and manifest:
-            changed = changed_settings(manifest.settings, context.settings())
-            stages[stage.name] = "; ".join([*changed, f"{' and '.join(waiting)} will be redone"])
-        else:
-            stages[stage.name] = why_stale(context)
+        stages[stage.name] = why_to_do(Context(config, run, stage), [name for name in stage.needs if stages[name]])
     tokenizer = Manifest.load(run.manifest("tokenizer"))
     vocab_size = tokenizer.facts["vocab_size"] if tokenizer else config.tokenizer.vocab_size
     shape, train = config.model.shape(), config.train
@@ -42,6 +34,23 @@ def plan(config: RunConfig, run: RunDir) -> dict[str, Any]:
         "tokens_per_parameter": round(tokens / parameters, 2),
         "flops": flops_per_token(*size) * tokens,
     }
+
+
+def why_to_do(context: Context, waiting: list[str]) -> str | None:
+    """Why a stage will be redone, or None; `waiting` are the stages it needs that will be redone before it."""
+    manifest = Manifest.load(context.run.manifest(context.stage.name))
+    begun = context.stage.keeps and training_begun(context.run)
+    if begun:
+        found = training_changes(context)
+    else:
+        found = changed_settings(manifest.settings, context.settings()) if manifest else []
+    if waiting and (manifest or begun):
+        found.append(f"{' and '.join(waiting)} will be redone")
+    if begun and found:
+        return "; ".join([*found, "needs --restart or --run NEW"])
+    if waiting:
+        return "; ".join(found) or NEVER_RUN
+    return why_stale(context)
 
 
 def plan_lines(facts: dict[str, Any]) -> list[str]:

@@ -204,6 +204,7 @@ def test_a_changed_learning_rate_is_refused_until_restart_sets_the_old_training_
     assert "train.lr changed from 0.003 to 0.001" in refused.stderr
     assert "--run NEW" in refused.stderr and "--restart" in refused.stderr
     plan = json.loads(text2lm(road, "plan", *changed[1:], "--json").stdout)["stages"]
+    assert plan["pretrain"] == "train.lr changed from 0.003 to 0.001; needs --restart or --run NEW"
     assert [name for name, why in plan.items() if why] == ["pretrain", "evaluate", "export", "report"]
     done = text2lm(road, *changed, "--restart")
     assert "4 stages done, 7 were fresh" in done.stdout
