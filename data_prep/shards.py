@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from data_prep.document import Document, Drop
 from data_prep.files import atomic_path
+from data_prep.pii import KINDS, scrub
 
 DOCUMENT_SCHEMA = pa.schema(
     [("id", pa.string()), ("text", pa.string()), ("source", pa.string()), ("meta", pa.string())]
@@ -28,6 +29,8 @@ ROW_GROUP_DOCUMENTS = 10_000
 SHARDS = 64  # about so many for a corpus of middling size,
 SMALLEST_SHARD_BYTES, LARGEST_SHARD_BYTES = 2 << 20, 256 << 20  # within these bounds
 EXCERPT_CHARACTERS = 200
+
+HIDDEN_CHARACTERS = 64  # at the end of a cut excerpt: a personal value cut in two matches no pattern
 
 Shard = list[dict[str, Any]]  # pieces of input, in order
 
@@ -68,6 +71,12 @@ def read_documents(root: Path, shard: Shard) -> Iterator[Document]:
         with pq.ParquetFile(root / piece["part"]) as file:
             columns = file.read_row_group(piece["row_group"], columns=DOCUMENT_SCHEMA.names).to_pydict()
         yield from map(Document, columns["id"], columns["text"], columns["source"], columns["meta"])
+
+
+def shown(excerpt: str) -> str:
+    """What people may see of a ledger's excerpt: personal values replaced, the end of a cut one hidden."""
+    scrubbed, _ = scrub(excerpt, list(KINDS))
+    return scrubbed[:-HIDDEN_CHARACTERS] + "…" if len(excerpt) >= EXCERPT_CHARACTERS else scrubbed
 
 
 def save_table(path: Path, table: pa.Table) -> None:
@@ -132,7 +141,7 @@ class PartWriter(TableWriter):
 class Ledger(TableWriter):
     """Rows of what left (`dropped/`) or never became a document (`quarantine/`), as `LEDGER_SCHEMA`.
 
-    Directories before scrub hold raw text: scrub an excerpt before showing it.
+    Directories before scrub hold raw text: people see an excerpt through `shown`.
     """
 
     def __init__(self, path: Path) -> None:

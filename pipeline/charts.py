@@ -247,7 +247,8 @@ h3 { margin: 1.25rem 0 .25rem; font-size: 1rem; }
 header p, p { margin: .5rem 0; }
 section { margin-top: 2.25rem; }
 .note { color: var(--soft); font-size: .85rem; font-weight: 400; }
-dl { display: grid; grid-template-columns: repeat(auto-fit, minmax(9.5rem, 1fr)); gap: 1.25rem; margin: 0 0 1.5rem; }
+dl { display: grid; grid-template-columns: repeat(auto-fit, minmax(8.5rem, 1fr)); gap: 1.25rem 1rem;
+  margin: 0 0 1.5rem; }
 dt { color: var(--soft); font-size: .85rem; line-height: 1.3; }
 dd { margin: 0; font-size: 1.6rem; font-weight: 600; line-height: 1.4; font-variant-numeric: tabular-nums; }
 dd small { display: block; }
@@ -261,12 +262,13 @@ figcaption { display: flex; flex-wrap: wrap; gap: .1rem 1rem; align-items: basel
 .key.second::before { background: var(--second); }
 svg { display: block; overflow: visible; }
 svg text { fill: currentColor; font-size: 14px; font-variant-numeric: tabular-nums; }
-svg text.note, svg text.tick { opacity: .72; font-size: 13px; }
+svg text.note { fill: var(--soft); font-size: 13px; } svg text.tick { opacity: .72; font-size: 13px; }
 .end { text-anchor: end; } .middle { text-anchor: middle; }
 .track { fill: currentColor; opacity: .07; } rect.first { fill: var(--first); } rect.pale { fill: var(--pale); }
 .grid { stroke: currentColor; opacity: .15; }
 .plot { padding: .5rem .25rem 0 3.25rem; }
-.small { display: grid; grid-template-columns: repeat(auto-fit, minmax(15rem, 1fr)); gap: 0 1.5rem; }
+.small { display: grid; grid-template-columns: repeat(auto-fit, minmax(14rem, 1fr)); gap: 0 1.5rem;
+  align-items: end; }
 polyline, .dots { fill: none; stroke: var(--first); stroke-width: 2; stroke-linejoin: round; stroke-linecap: round;
   vector-effect: non-scaling-stroke; }
 polyline.raw { stroke: var(--pale); stroke-width: 1; } .second { stroke: var(--second); } .dots { stroke-width: 6; }
@@ -282,7 +284,7 @@ summary { cursor: pointer; }
 .reason b { font-variant-numeric: tabular-nums; } .reason summary span::before { content: "▸ "; color: var(--soft); }
 .reason[open] summary span::before { content: "▾ "; }
 ol { margin: .5rem 0 1rem; padding-left: 1.5rem; font-size: .9rem; overflow-wrap: anywhere; }
-blockquote { margin: .25rem 0 .75rem; color: var(--soft); white-space: pre-wrap; unicode-bidi: isolate; }
+blockquote { margin: .25rem 0 .75rem; color: var(--soft); unicode-bidi: isolate; }
 code, pre { font: .85rem/1.5 ui-monospace, monospace; }
 pre { margin: .75rem 0; padding: .75rem 1rem; background: var(--box); border-radius: 4px; overflow-x: auto; }
 pre.wrap { white-space: pre-wrap; overflow-wrap: anywhere; }

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from data_prep.files import UserError, read_json
-from data_prep.pii import KINDS, scrub
+from data_prep.shards import shown
 from data_prep.tokens import TokenFile, token_files
 from pipeline.config import RunConfig
 from pipeline.plan import need_stage
@@ -22,7 +22,7 @@ DOCUMENT_STAGES = ("ingest", "clean", "dedup", "scrub", "split")
 
 
 def trace(config: RunConfig, run: RunDir, document_id: str) -> list[str]:
-    """One line a stage. Excerpts are scrubbed: the ledgers hold raw text. Raises `UserError` for an unknown id."""
+    """One line a stage. Raises `UserError` for an unknown id."""
     lines: list[str] = []
     for name in DOCUMENT_STAGES:
         manifest = Manifest.load(run.manifest(name))
@@ -30,7 +30,7 @@ def trace(config: RunConfig, run: RunDir, document_id: str) -> list[str]:
             break
         for path, row in find_rows(run.root, [item["path"] for item in manifest.ledgers], document_id):
             detail = f" {row['detail']}" if row["detail"] else ""
-            excerpt = scrub(row["excerpt"], list(KINDS))[0].replace("\n", " ")
+            excerpt = " ".join(shown(row["excerpt"]).split())
             lines.append(f'{name:<10} {Path(path).parent.name}: {row["reason"]}{detail}; it begins "{excerpt}"')
         for path, _ in find_rows(run.root, [item["path"] for item in manifest.outputs], document_id):
             lines.append(f"{name:<10} kept in {path}")

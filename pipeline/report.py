@@ -16,15 +16,13 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from data_prep.files import atomic_write, read_json, read_json_lines
-from data_prep.pii import KINDS, scrub
-from data_prep.shards import EXCERPT_CHARACTERS
+from data_prep.shards import shown
 from pipeline.charts import Bar, Curve, bar_chart, duration, line_chart, page, short, size, small_bar, table, text
 from pipeline.receipt import Manifest
 from pipeline.run_dir import RunDir
 from pipeline.stage import Stage
 
 SAMPLE_ROWS = 5  # shown of each reason
-HIDDEN_TAIL = 64  # characters: a personal value cut off by the end of an excerpt matches no pattern
 
 Row = dict[str, Any]
 
@@ -144,10 +142,10 @@ def key_numbers(data: ReportData) -> str:
         cards.append(("training tokens so far", short(last["tokens"]), f"{last['step']:,} steps"))
     validated = [row for row in data.metrics if "val_bits_per_byte" in row]
     if data.results:
-        cards.append(("validation bits per byte", f"{data.results['bits_per_byte']:.3f}", "on all of val"))
+        cards.append(("bits per byte", f"{data.results['bits_per_byte']:.3f}", "on all validation text"))
     elif validated:
         bits = f"{validated[-1]['val_bits_per_byte']:.3f}"
-        cards.append(("validation bits per byte so far", bits, f"on a part of val, step {validated[-1]['step']:,}"))
+        cards.append(("bits per byte so far", bits, f"on a part of validation, step {validated[-1]['step']:,}"))
     shown = "".join(
         f'<div><dt>{name}</dt><dd>{value}<small class="note">{note}</small></dd></div>' for name, value, note in cards
     )
@@ -177,7 +175,7 @@ def funnel(data: ReportData) -> str:
         return ""
     before = next(iter(stages.values())).counts.documents_in
     largest = max(manifest.counts.bytes for manifest in stages.values()) or 1
-    bars = [Bar("sources", f"{before:,} documents", (1.0, 0.0))]
+    bars = [Bar("sources", f"{before:,} documents", (1.0,))]
     for name, manifest in stages.items():
         counts = manifest.counts
         lengths = (counts.documents_out / before, counts.bytes / largest)
@@ -203,17 +201,11 @@ def reason_item(reason: Reason, most: int) -> str:
     """One line with a bar; it opens to the sample rows."""
     rows = ""
     for row in reason.rows:
-        rows += f"<li><code>{text(row['id'])}</code> {public(row['detail'])}"
-        rows += f"<blockquote>{public(row['excerpt'])}</blockquote></li>"
+        rows += f"<li><code>{text(row['id'])}</code> {text(shown(row['detail']))}"
+        rows += f"<blockquote>{text(shown(row['excerpt']))}</blockquote></li>"
     name = f'<span>{text(reason.name)} <small class="note">{reason.stage}</small></span>'
     line = f"{name}<b>{reason.documents:,}</b>{small_bar(reason.documents / most)}"
     return f'<details class="reason"><summary>{line}</summary><ol>{rows}</ol></details>'
-
-
-def public(raw: str) -> str:
-    """What may be shown of raw text: personal values replaced, and the end of a cut excerpt hidden."""
-    scrubbed = scrub(raw, list(KINDS))[0]
-    return text(scrubbed[:-HIDDEN_TAIL] + "…" if len(raw) >= EXCERPT_CHARACTERS else scrubbed)
 
 
 def tokens(data: ReportData) -> str:
@@ -252,7 +244,9 @@ def training(data: ReportData) -> str:
 def evaluation(data: ReportData) -> str:
     if not data.results:
         return ""
-    scored = {**data.results["sources"], "all": data.results}
+    scored = dict(data.results["sources"])
+    if len(scored) > 1:
+        scored["all"] = data.results
     keys = ("loss", "perplexity", "bits_per_byte", "gzip_bits_per_byte", "xz_bits_per_byte")
     rows = [
         (name, f"{row['tokens']:,}", *(f"{row[key]:,.3f}" if key in row else "–" for key in keys))

@@ -90,6 +90,23 @@ def test_a_half_way_run_renders_and_foreign_text_stays_text(half_way: RunDir) ->
     assert "Still to come: dedup, scrub" in page.words
 
 
+def test_a_value_cut_off_by_the_end_of_an_excerpt_is_not_shown(half_way: RunDir) -> None:
+    address = "somebody.with.a.name@example.org"
+    with Ledger(half_way.stage("clean") / "dropped" / "part-00000.parquet") as ledger:
+        ledger.write(Document("docs:1", "x " * 87 + address, "docs"), Drop("gopher-few-words"))  # cut after "example"
+    write_report(half_way, TOLD)
+    assert "somebody" not in half_way.report.read_text()
+
+
+def test_a_stage_made_from_what_is_gone_is_still_to_come(half_way: RunDir) -> None:
+    (half_way.stage("ingest") / "part-00000.parquet").write_text("another corpus")
+    made = [entry(half_way.root, half_way.stage("ingest") / "part-00000.parquet")]
+    Manifest("ingest", 1, "k", {}, [], made, [], Counts(7, 7), 1.0, {}).save(half_way.manifest("ingest"))
+    write_report(half_way, TOLD)
+    page = Page(half_way.report.read_text())
+    assert "Still to come: clean, dedup" in page.words and "900 documents" not in page.words
+
+
 def test_a_whole_run_shows_curves_scores_and_samples(half_way: RunDir) -> None:
     run = half_way
     for needs, stage in (("clean", "dedup"), ("dedup", "scrub"), ("scrub", "split")):
