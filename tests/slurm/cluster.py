@@ -7,6 +7,7 @@ import secrets
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -57,12 +58,18 @@ def free_port() -> int:
 
 
 @contextmanager
-def cluster(root: Path) -> Iterator[None]:
-    """Start the daemons below `root`, wait until the node is idle, point SLURM_CONF at them; stop them at the end."""
+def cluster() -> Iterator[None]:
+    """Start the daemons, wait until the node is idle, point SLURM_CONF at them; stop them at the end."""
+    with tempfile.TemporaryDirectory(prefix="slurm-") as directory:
+        root = Path(directory)
+        root.chmod(0o755)  # munge wants every directory above its socket open
+        yield from running(root)
+
+
+def running(root: Path) -> Iterator[None]:
     host = socket.gethostname().partition(".")[0]
     for name in ("state", "spool"):
         (root / name).mkdir(parents=True)
-    root.chmod(0o755)
     key = root / "munge.key"
     key.write_bytes(secrets.token_bytes(1024))
     key.chmod(0o600)

@@ -26,7 +26,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     assert not LACKS, f"CI must have Slurm, but {', '.join(LACKS)} missing"
     project = tmp_path_factory.mktemp("slurm project")  # with a space in its path
     write_project(project)
-    with cluster(tmp_path_factory.mktemp("cluster")):
+    with cluster():
         yield project
 
 
