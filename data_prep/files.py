@@ -8,13 +8,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 DIGEST_ALGORITHM = "sha256"
 LAST_LINE_BYTES = 65_536  # longer than any row of a log
+Record = TypeVar("Record")
 
 
 class UserError(Exception):
@@ -88,6 +89,15 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_bytes())
     except ValueError as error:
         raise UserError(f"{path} is not valid JSON ({error}); remove it and run again") from None
+
+
+def read_record(path: Path, build: Callable[[Any], Record]) -> Record:
+    """A JSON file as what `build` makes of it; one that lacks what it must hold is a `UserError` that names it."""
+    value = read_json(path)
+    try:
+        return build(value)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise UserError(f"{path} is damaged: it lacks what it must hold; remove it and run again") from None
 
 
 def last_json_line(path: Path) -> dict[str, Any] | None:

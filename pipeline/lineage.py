@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from data_prep.files import UserError, read_json
+from data_prep.files import UserError, read_record
 from data_prep.shards import shown
 from data_prep.tokens import TokenFile, token_files
 from pipeline.config import RunConfig
@@ -78,7 +78,7 @@ def documents_of_step(run: RunDir, step: int) -> list[str]:
 
     if not run.started.exists():
         raise UserError(f"{run.root} has not begun to train; run: text2lm run CONFIG --run {run.root}")
-    job = TrainingJob.from_json(read_json(run.started))
+    job = read_record(run.started, TrainingJob.from_json)
     if not 1 <= step <= job.train.steps:
         raise UserError(f"--step {step}: this training has steps 1 to {job.train.steps}")
     return documents(job, run.tokens / "train", step)

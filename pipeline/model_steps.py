@@ -10,9 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from data_prep.files import UserError, read_json, read_json_lines, write_json
+from data_prep.files import UserError, read_json, read_json_lines, read_record, write_json
 from pipeline.run_dir import RunDir
-from pipeline.stage import Context, Result, changed_settings
+from pipeline.stage import Context, Result, ShardPlan, changed_settings
 from pipeline.token_steps import compressed_bits_per_byte
 from pretrain.presets import flops_per_token, parameter_count
 from pretrain.settings import TrainingJob, job_problems, resolve_precision
@@ -26,7 +26,7 @@ def training_job(context: Context) -> TrainingJob:
     config, facts = context.config, context.upstream("tokenizer").facts
     key, precision = context.key(), resolve_precision(config.train.precision)
     if context.run.started.exists():
-        started = TrainingJob.from_json(read_json(context.run.started))
+        started = read_record(context.run.started, TrainingJob.from_json)
         precision = started.train.precision if started.key == key else precision
     return TrainingJob(
         key=key,
@@ -63,7 +63,7 @@ def collect_training(context: Context, task: int) -> Result:
 
 
 def training_facts(context: Context, tally: dict[str, int]) -> dict[str, Any]:
-    job = TrainingJob.from_json(read_json(context.run.started))
+    job = read_record(context.run.started, TrainingJob.from_json)
     shape = job.model.shape()
     size = (shape.n_layers, shape.d_model, job.vocab_size, job.model.context_length)
     outcome = read_json(context.run.outcome)
@@ -85,7 +85,7 @@ def training_changes(context: Context) -> list[str]:
     """In words, the settings that differ from those of the training that has begun."""
     if not training_begun(context.run):
         return []
-    return changed_settings(read_json(context.run.plan("pretrain"))["settings"], context.settings())
+    return changed_settings(ShardPlan.load(context.run.plan("pretrain")).settings, context.settings())
 
 
 def refuse_other_settings(context: Context) -> None:
@@ -95,7 +95,7 @@ def refuse_other_settings(context: Context) -> None:
 
 def refuse_other_data(context: Context) -> None:
     """`UserError` when a training has begun on other token files. Known once the data stages are sealed."""
-    if training_begun(context.run) and read_json(context.run.plan("pretrain"))["key"] != context.key():
+    if training_begun(context.run) and ShardPlan.load(context.run.plan("pretrain")).key != context.key():
         refuse(context, ["the tokens it was trained on changed"])
 
 
@@ -114,7 +114,7 @@ def evaluate(context: Context, task: int) -> Result:
     from pretrain.sample import generate
     from pretrain.weights import load_model
 
-    job = TrainingJob.from_json(read_json(context.run.started))
+    job = read_record(context.run.started, TrainingJob.from_json)
     results = score(job, context.run.tokens / "val", newest_checkpoint(context))
     packed = compressed_bits_per_byte(context)
     results |= packed[""]
@@ -144,7 +144,7 @@ def export(context: Context, task: int) -> Result:
     from pretrain.export import export_gpt2
     from pretrain.fragments import read_full
 
-    job = TrainingJob.from_json(read_json(context.run.started))
+    job = read_record(context.run.started, TrainingJob.from_json)
     export_gpt2(read_full(newest_checkpoint(context)), job, context.run.tokenizer, context.run.export)
     return Result(sorted(context.run.export.iterdir()))
 
@@ -160,7 +160,7 @@ def sample(run: RunDir | None, export: Path | None, prompt: str, *, top_k: int, 
     if run:
         if not run.started.exists():
             raise UserError(f"{run.root} has not begun to train; run: text2lm run CONFIG --run {run.root}")
-        job = TrainingJob.from_json(read_json(run.started))
+        job = read_record(run.started, TrainingJob.from_json)
         model, tokenizer_path = load_model(job, newest(job, run.checkpoints)), run.tokenizer
     else:
         assert export

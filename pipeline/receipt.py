@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.counts import Counts
-from data_prep.files import canonical_json, digest_bytes, digest_file, read_json, write_json
+from data_prep.files import canonical_json, digest_bytes, digest_file, read_record, write_json
 
 Entry = dict[str, Any]  # {"path" (relative to RUN), "bytes", "mtime_ns", "digest"}
 
@@ -71,9 +71,10 @@ class Receipt:
 
     @staticmethod
     def load(path: Path) -> Receipt | None:
-        if not path.exists():
-            return None
-        raw = read_json(path)
+        return read_record(path, Receipt.from_json) if path.exists() else None
+
+    @staticmethod
+    def from_json(raw: dict[str, Any]) -> Receipt:
         return Receipt(**raw | {"counts": Counts(**raw["counts"]) if raw["counts"] else None})
 
 
@@ -111,9 +112,10 @@ class Manifest:
 
     @staticmethod
     def load(path: Path) -> Manifest | None:
-        if not path.exists():
-            return None
-        raw = read_json(path)
+        return read_record(path, Manifest.from_json) if path.exists() else None
+
+    @staticmethod
+    def from_json(raw: dict[str, Any]) -> Manifest:
         names = ("documents_in", "documents_out", "dropped", "quarantined", "bytes")
         counts = Counts(**{name: raw.pop(name) for name in names})
         return Manifest(counts=counts, **raw)

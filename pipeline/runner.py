@@ -140,7 +140,7 @@ class Runner:
         threads = str(max(1, (os.cpu_count() or 1) // workers))
         environment = {"OMP_NUM_THREADS": threads, "RAYON_NUM_THREADS": threads, "TOKENIZERS_PARALLELISM": "true"}
         job = Job(f"{stage.name}-{step.name}", commands, run.logs, environment=environment)
-        shards = context.plan()["shards"]
+        shards = context.plan().shards
         sizes = {task: sum(piece["bytes"] for piece in shards[task]) if step.each_shard else 1 for task in pending}
         receipts = {task: run.receipt(stage.name, step.name, task) for task in pending}
         begun = time.time()
@@ -238,7 +238,7 @@ def run_by_hand(runner: Runner, name: str, step_name: str | None, tasks: range |
     context = runner.context(stage_named(name))
     if not runner.run.plan(name).exists():
         begin(context)
-    elif context.plan()["key"] != context.key():
+    elif context.plan().key != context.key():
         raise UserError(
             f"the shard plan of {name} was made for other settings or inputs; "
             f"bring it up to date: text2lm run CONFIG --run {runner.run.root} --until {name}"

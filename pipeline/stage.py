@@ -6,12 +6,12 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from data_prep.counts import Counts
-from data_prep.files import UserError, digest_file, read_json, write_json
+from data_prep.files import UserError, digest_file, read_record, write_json
 from data_prep.shards import Shard
 from pipeline.config import RunConfig
 from pipeline.receipt import Entry, Manifest, Receipt, damage, entry, key_of
@@ -68,6 +68,20 @@ class Stage:
         raise UserError(f"stage {self.name} has no step '{name or ''}', wanted one of {names}")
 
 
+@dataclass(frozen=True)
+class ShardPlan:
+    """What a stage is about to do, written before its first task."""
+
+    key: str
+    settings: dict[str, Any]
+    inputs: list[Entry]
+    shards: list[Shard]
+
+    @staticmethod
+    def load(path: Path) -> ShardPlan:
+        return read_record(path, lambda raw: ShardPlan(**raw))
+
+
 @dataclass
 class Context:
     """A stage of a run, with everything its tasks may look at."""
@@ -78,7 +92,7 @@ class Context:
     verify: bool = False
     _manifests: dict[str, Manifest] = field(default_factory=dict)
     _inputs: list[Entry] | None = None
-    _plan: dict[str, Any] | None = None
+    _plan: ShardPlan | None = None
 
     @property
     def directory(self) -> Path:
@@ -116,17 +130,17 @@ class Context:
     def key(self) -> str:
         return key_of(self.stage.name, self.stage.version, self.settings(), self.inputs())
 
-    def plan(self) -> dict[str, Any]:
+    def plan(self) -> ShardPlan:
         """The shard plan on disk; `begin` wrote it."""
         if self._plan is None:
-            self._plan = dict(read_json(self.run.plan(self.stage.name)))
+            self._plan = ShardPlan.load(self.run.plan(self.stage.name))
         return self._plan
 
     def shard(self, task: int) -> Shard:
-        return list(self.plan()["shards"][task])
+        return self.plan().shards[task]
 
     def tasks(self, step: Step) -> int:
-        return len(self.plan()["shards"]) if step.each_shard else 1
+        return len(self.plan().shards) if step.each_shard else 1
 
     def outputs_of(self, step: str) -> list[Path]:
         """What an earlier step of this stage made, in task order."""
@@ -174,15 +188,14 @@ def changed_settings(before: dict[str, Any], after: dict[str, Any]) -> list[str]
 def begin(context: Context) -> None:
     """Write the shard plan, unless it is there already for the same key; what an earlier key left is removed first."""
     plan_path, key = context.run.plan(context.stage.name), context.key()
-    if plan_path.exists() and read_json(plan_path)["key"] == key:
+    if plan_path.exists() and ShardPlan.load(plan_path).key == key:
         return
     shards = context.stage.plan(context)  # may refuse: before anything is removed
     context.run.manifest(context.stage.name).unlink(missing_ok=True)
     plan_path.unlink(missing_ok=True)
     if not context.stage.keeps and context.directory.exists():
         shutil.rmtree(context.directory)
-    plan = {"key": key, "settings": context.settings(), "inputs": context.inputs(), "shards": shards}
-    write_json(plan_path, plan)
+    write_json(plan_path, asdict(ShardPlan(key, context.settings(), context.inputs(), shards)))
     context._plan = None
 
 
@@ -191,7 +204,7 @@ def is_done(context: Context, step: Step, task: int) -> bool:
     receipt = Receipt.load(context.run.receipt(context.stage.name, step.name, task))
     return (
         receipt is not None
-        and receipt.key == context.plan()["key"]
+        and receipt.key == context.plan().key
         and damage(context.run.root, receipt.outputs, verify=context.verify) is None
     )
 
@@ -203,7 +216,7 @@ def run_task(context: Context, step: Step, task: int) -> None:
     if result.counts:
         result.counts.check()
     outputs = [entry(context.run.root, path) for path in result.outputs]
-    receipt = Receipt(context.plan()["key"], outputs, result.counts, result.tally, time.monotonic() - started)
+    receipt = Receipt(context.plan().key, outputs, result.counts, result.tally, time.monotonic() - started)
     receipt.save(context.run.receipt(context.stage.name, step.name, task))
 
 
@@ -239,7 +252,7 @@ def seal(context: Context) -> Manifest:
     manifest = Manifest(
         stage=stage.name,
         version=stage.version,
-        key=context.plan()["key"],
+        key=context.plan().key,
         settings=context.settings(),
         inputs=context.inputs(),
         outputs=[item for item in files if item not in ledgers],
@@ -271,7 +284,7 @@ def check_flow(context: Context, total: Counts) -> None:
 def input_files(context: Context, found: Iterable[Entry]) -> list[Entry]:
     """Files outside the run as inputs: digests come from the last plan where size and time are as they were."""
     plan_path = context.run.plan(context.stage.name)
-    recorded = read_json(plan_path)["inputs"] if plan_path.exists() else []
+    recorded = ShardPlan.load(plan_path).inputs if plan_path.exists() else []
     known = {(item["source"], item["name"]): item for item in recorded if "digest" in item}
     entries = []
     for item in found:

@@ -69,7 +69,7 @@ def tokens_write(context: Context, task: int) -> Result:
     from data_prep.encode import load_tokenizer
 
     vocab_size = load_tokenizer(context.run.tokenizer).get_vocab_size()
-    shards = context.plan()["shards"]
+    shards = context.plan().shards
     directory = context.run.work("tokens", "encode")
     outputs: list[Path] = []
     counts = Counts()

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from data_prep.files import UserError, read_json
+from data_prep.files import UserError, read_record
 from pretrain.settings import TrainingJob
 from pretrain.stop import StopRequest
 
@@ -53,7 +53,7 @@ def work(run: Path, ranks: RankVariables, stop_request: StopRequest) -> None:
         (directory / "outcome.json").unlink(missing_ok=True)
     if not (directory / "started.json").exists():
         raise UserError(f"{directory / 'started.json'} is missing; start the training with text2lm run CONFIG")
-    job = TrainingJob.from_json(read_json(directory / "started.json"))
+    job = read_record(directory / "started.json", TrainingJob.from_json)
     if ranks.world_size != job.ranks:
         raise UserError(f"{ranks.world_size} ranks were started, the job wants {job.ranks}; set launch.ranks to match")
 

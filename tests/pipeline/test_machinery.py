@@ -142,3 +142,19 @@ def test_kill_9_at_random_instants_then_run_again_gives_the_same_bytes(prepared:
     assert contents(tmp_path / "run", *DATA) == wanted
     left = [path for path in (tmp_path / "run").rglob("*") if path.name.endswith(".tmp") or path.parent.name == "work"]
     assert left == []
+
+
+@pytest.mark.parametrize("name", ["clean/manifest.json", "clean/plan.json", "clean/receipts/clean-00000.json"])
+@pytest.mark.parametrize("content", ["", "[1]"])
+def test_a_damaged_record_is_named_and_running_without_it_repairs(copy: Path, name: str, content: str) -> None:
+    path = copy / "run" / name
+    before = contents(copy / "run", *DATA)
+    if "manifest" not in name:
+        (copy / "run" / "clean" / "manifest.json").unlink()
+    path.write_text(content)
+    damaged = text2lm(copy, *RUN, code=2)
+    assert name in damaged.stderr and "remove it and run again" in damaged.stderr
+    assert len(damaged.stderr.splitlines()) == 1
+    path.unlink()
+    text2lm(copy, *RUN)
+    assert contents(copy / "run", *DATA) == before
