@@ -25,4 +25,4 @@ setup: .venv/ready
 	touch $@
 
 clean:
-	rm -rf .venv runs configs/corpus
+	rm -rf .venv configs/corpus

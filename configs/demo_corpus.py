@@ -1,8 +1,8 @@
 """Writes the demo's corpus: the API documentation inside the botocore wheel (Apache-2.0), one document an operation.
 
 pip fetches the wheel (its version and digest are pinned); the documentation is read straight from it and written as
-ordinary `corpus/botocore-NN.jsonl.gz` beside this file. The same bytes come out every time, and running it again does
-nothing.
+ordinary `corpus/botocore-VERSION-NN.jsonl.gz` beside this file. The same bytes come out every time; running it again
+does nothing.
 
     python configs/demo_corpus.py
 """
@@ -62,14 +62,14 @@ def members(shape: dict[str, Any], shapes: dict[str, Any]) -> Iterator[str]:
 
 
 def main() -> None:
-    if len(list(CORPUS.glob("botocore-*.jsonl.gz"))) == FILES:
+    if len(list(CORPUS.glob(f"botocore-{VERSION}-*.jsonl.gz"))) == FILES:
         return
     with tempfile.TemporaryDirectory() as directory:
         rows = list(operations(fetch_wheel(Path(directory))))
     size = -(-len(rows) // FILES)
     for number in range(FILES):
         lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows[number * size : (number + 1) * size]]
-        with atomic_file(CORPUS / f"botocore-{number:02d}.jsonl.gz") as file:
+        with atomic_file(CORPUS / f"botocore-{VERSION}-{number:02d}.jsonl.gz") as file:
             file.write(gzip.compress("".join(lines).encode(), 6, mtime=0))
     size_mb = sum(len(row["text"].encode()) for row in rows) / 1e6
     print(f"demo corpus: {len(rows):,} documents, {size_mb:.1f} MB of HTML in {CORPUS}")

@@ -10,6 +10,7 @@ import codecs
 import glob
 import gzip
 import os
+import re
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,8 +26,8 @@ from data_prep.settings import SourceSettings
 from data_prep.shards import EXCERPT_CHARACTERS, SMALLEST_SHARD_BYTES
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".parquet", ".txt")
+ESCAPED = re.compile(r"\[([*?[])\]")  # as glob.escape writes a character that is no wildcard
 COMPRESSED = 6  # a gzip file of text unpacks to about so many times its size
-PARQUET_ROWS = 1000  # in memory at once
 
 
 def find_inputs(source: SourceSettings) -> list[dict[str, Any]]:
@@ -68,9 +69,9 @@ def fixed_directory(pattern: str) -> str:
     ('/data', '/data/a')
     """
     directory = Path(pattern).parent
-    while glob.has_magic(str(directory)):
+    while glob.has_magic(ESCAPED.sub("", str(directory))):
         directory = directory.parent
-    return str(directory)
+    return ESCAPED.sub(r"\1", str(directory))
 
 
 def pieces(source: SourceSettings, inputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -113,32 +114,34 @@ def load_hub(name: str) -> Any:
 
 
 def read_hub(source: SourceSettings, piece: dict[str, Any], name: str) -> Iterator[Document | Broken]:
-    """One shard of a hub dataset, up to the first row that cannot be read."""
+    """One shard of a hub dataset. An error while reading fails the task: it may be the network's, and pass."""
     rows = load_hub(source.hub or "")
     rows = rows.shard(num_shards=piece["of"], index=piece["shard"]) if piece["of"] > 1 else rows
-    number = 0
-    try:
-        for row in rows:
-            yield to_document(source, f"{name}#{number}", row)
-            number += 1
-    except Exception as error:  # the library's readers raise what their formats' libraries raise
-        yield Broken(f"{source.name}:{name}#{number}", source.name, "unreadable-hub", str(error)[:EXCERPT_CHARACTERS])
+    for number, row in enumerate(rows):
+        yield to_document(source, f"{name}#{number}", row)
 
 
 def read_parquet(source: SourceSettings, path: Path, name: str) -> Iterator[Document | Broken]:
-    """The rows before the first row group that cannot be read."""
-    number = 0
+    """The rows of every row group that can be read; one that cannot is one broken row. Rows count over all groups."""
     try:
-        with pq.ParquetFile(path) as file:
-            for group in range(file.num_row_groups):
-                for batch in file.iter_batches(PARQUET_ROWS, row_groups=[group]):
-                    for row in batch.to_pylist():
-                        yield to_document(source, f"{name}#{number}", row)
-                        number += 1
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        yield Broken(
-            f"{source.name}:{name}#{number}", source.name, "unreadable-parquet", str(error)[:EXCERPT_CHARACTERS]
-        )
+        file = pq.ParquetFile(path)
+    except pa.ArrowException as error:
+        yield Broken(f"{source.name}:{name}#0", source.name, "unreadable-parquet", str(error)[:EXCERPT_CHARACTERS])
+        return
+    with file:
+        start = 0
+        for group in range(file.num_row_groups):
+            try:
+                rows = file.read_row_group(group).to_pylist()
+            except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+                if isinstance(error, OSError) and error.errno:  # the disk's error, not the content's: it may pass
+                    raise
+                excerpt = str(error)[:EXCERPT_CHARACTERS]
+                yield Broken(f"{source.name}:{name}#{start}", source.name, "unreadable-parquet", excerpt)
+            else:
+                for number, row in enumerate(rows, start):
+                    yield to_document(source, f"{name}#{number}", row)
+            start += file.metadata.row_group(group).num_rows
 
 
 def read_text(source: SourceSettings, path: Path, name: str) -> Iterator[Document | Broken]:

@@ -39,6 +39,11 @@ class Status:
     state: State
     exit_code: int = 0  # of the first process that failed; negative: the signal that killed it
     log: Path | None = None  # of that process
+    last_words: str = ""  # the last line it wrote since it was started
+
+
+class JobError(Exception):
+    """A job that failed while running. Its text is one line that names the log."""
 
 
 class Launcher(Protocol):

@@ -41,6 +41,7 @@ def rank_environment(rank: int, ranks: int, port: int) -> dict[str, str]:
 class _Processes:
     job: Job
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    log_starts: list[int] = field(default_factory=list)  # logs are appended to: where this job's part begins
     first_failure: int | None = None  # index
     failed_at: float = 0.0
 
@@ -63,6 +64,7 @@ class LocalLauncher:
             if job.ranks:
                 environment |= rank_environment(number, len(job.commands), port)
             with self._log(job, number).open("ab") as log:
+                running.log_starts.append(log.tell())
                 running.processes.append(start(command, environment, log))
         return job_id
 
@@ -80,13 +82,21 @@ class LocalLauncher:
             return Status(State.RUNNING)
         if running.first_failure is None:
             return Status(State.DONE)
-        code = codes[running.first_failure]
-        return Status(State.FAILED, code or 0, self._log(running.job, running.first_failure))
+        # ranks fail together and one says why: the first to fail, or else another that ended by itself
+        failed = [running.first_failure, *(number for number, code in enumerate(codes) if code and code > 0)]
+        speaker = next((number for number in failed if self._last_words(running, number)), running.first_failure)
+        words = self._last_words(running, speaker)
+        return Status(State.FAILED, codes[speaker] or 0, self._log(running.job, speaker), words)
 
     def signal(self, job_id: JobId, number: int) -> None:
         for process in self._jobs[job_id].processes:
             if process.poll() is None:
                 process.send_signal(number)
+
+    def _last_words(self, running: _Processes, number: int) -> str:
+        log = self._log(running.job, number).read_bytes()[running.log_starts[number] :]
+        lines = log.decode(errors="replace").strip().splitlines()
+        return lines[-1] if lines else ""
 
     @staticmethod
     def _log(job: Job, number: int) -> Path:

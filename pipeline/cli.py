@@ -10,11 +10,12 @@ import errno
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from data_prep.files import UserError
+from launch.job import JobError
 from launch.local import LocalLauncher
 from pipeline.config import load_config
 from pipeline.progress import ProgressDisplay
@@ -23,8 +24,9 @@ from pipeline.run_dir import RunDir, open_run, prepare
 if TYPE_CHECKING:  # a command that only looks does not wait for the imports of one that works
     from pipeline.runner import Runner
 
-FAILED, IMPOSSIBLE = 1, 2
+FAILED, IMPOSSIBLE, PAUSED = 1, 2, 3
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
+NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 class Parser(argparse.ArgumentParser):
@@ -54,7 +56,7 @@ def parser() -> Parser:
     takes_config(run)
     run.add_argument("--from", dest="first", metavar="STAGE", help="redo this stage and what follows, fresh or not")
     run.add_argument("--until", metavar="STAGE", help="stop after this stage")
-    run.add_argument("--on", choices=["local"], help="where to run")
+    run.add_argument("--on", metavar="WHERE", help="local; the same as --set launch.on=WHERE")
     run.add_argument("--restart", action="store_true", help="train from scratch; the old training is set aside")
     run.add_argument("--verify", action="store_true", help="check every recorded digest")
 
@@ -107,11 +109,17 @@ def main(argv: Sequence[str]) -> int:
         return FAILED
     except UserError as error:
         return fail(str(error), IMPOSSIBLE)
+    except JobError as error:
+        return fail(str(error), FAILED)
+    except KeyboardInterrupt:
+        return fail("stopped; what was finished is kept", PAUSED)
     except OSError as error:
         if error.errno in FULL_DISK:
             where = error.filename or "the run directory"
             return fail(f"the disk is full: {where} could not be written; free some space and run again", FAILED)
-        raise
+        if error.filename is None:  # no file that the user could do something about
+            raise
+        return fail(f"{error.filename}: {error.strerror}", IMPOSSIBLE if error.errno in NOT_THERE else FAILED)
 
 
 def fail(message: str, code: int) -> int:
@@ -122,11 +130,12 @@ def fail(message: str, code: int) -> int:
 def run(arguments: argparse.Namespace) -> int:
     from pipeline.runner import Runner
 
-    config = load_config(arguments.config, arguments.set)
+    on = [f"launch.on={arguments.on}"] if arguments.on else []
+    config = load_config(arguments.config, [*arguments.set, *on])
     directory = prepare(run_directory(arguments))
     display = ProgressDisplay()
     runner = Runner(config, directory, LocalLauncher(), display, verify=arguments.verify, restart=arguments.restart)
-    code = or_failed(lambda: runner(arguments.first, arguments.until))
+    code = runner(arguments.first, arguments.until)
     if code == 0 and directory.results.exists() and arguments.until is None:
         for line in closing_lines(directory):
             display.say(line)
@@ -163,7 +172,7 @@ def stage(arguments: argparse.Namespace) -> int:
 
     name, _, step = arguments.name.partition("/")
     tasks = None if arguments.seal else task_range(arguments.task)
-    return or_failed(lambda: run_by_hand(runner_of(arguments.run), name, step or None, tasks))
+    return run_by_hand(runner_of(arguments.run), name, step or None, tasks)
 
 
 def runner_of(root: Path) -> Runner:
@@ -174,22 +183,15 @@ def runner_of(root: Path) -> Runner:
     return Runner(load_config(directory.config), directory, LocalLauncher(), ProgressDisplay())
 
 
-def or_failed(work: Callable[[], int]) -> int:
-    """The exit code of work that may fail in a process of its own."""
-    from pipeline.runner import RunError
-
-    try:
-        return work()
-    except RunError as error:
-        return fail(str(error), FAILED)
-
-
 def task_range(text: str) -> range:
     """`"3"` or `"3-7"`, both ends in."""
     first, dash, last = text.partition("-")
     if not first.isdecimal() or (dash and not last.isdecimal()):
         raise UserError(f"--task {text}: wanted a number or a range such as 0-7")
-    return range(int(first), int(last or first) + 1)
+    tasks = range(int(first), int(last or first) + 1)
+    if not tasks:
+        raise UserError(f"--task {text}: the range is empty; the smaller number comes first")
+    return tasks
 
 
 def status(arguments: argparse.Namespace) -> int:
@@ -227,6 +229,9 @@ def batch(arguments: argparse.Namespace) -> int:
 def sample(arguments: argparse.Namespace) -> int:
     from pipeline.model_steps import sample as draw
 
+    for name, smallest in (("max_tokens", 1), ("temperature", 0), ("top_k", 0)):
+        if not getattr(arguments, name) >= smallest:
+            raise UserError(f"--{name.replace('_', '-')} must be at least {smallest}, got {getattr(arguments, name)}")
     directory = open_run(arguments.run) if arguments.run else None
     options = {name: getattr(arguments, name) for name in ("max_tokens", "temperature", "top_k", "seed")}
     print(arguments.prompt + draw(directory, arguments.export, arguments.prompt, **options))
@@ -238,9 +243,10 @@ def export(arguments: argparse.Namespace) -> int:
 
     runner = runner_of(arguments.run)
     with runner.run.lock():
-        runner.update(stage_named("export"))
-    print(runner.run.export)
-    return 0
+        code = runner.update(stage_named("export"))
+    if code == 0:
+        print(runner.run.export)
+    return code
 
 
 def doctor(arguments: argparse.Namespace) -> int:

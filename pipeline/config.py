@@ -29,7 +29,7 @@ from data_prep.settings import (
     TokenizerSettings,
 )
 from launch.settings import LaunchSettings
-from pretrain.settings import CheckpointSettings, ModelSettings, TrainSettings, WandbSettings
+from pretrain.settings import CheckpointSettings, ModelSettings, TrainSettings, WandbSettings, batch_problems
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,9 @@ class RunConfig:
         tables = [getattr(self, item.name) for item in dataclasses.fields(self) if item.name not in ("source", "seed")]
         for table in [*self.source, *tables]:
             found += table.problems()
-        return list(dict.fromkeys(found))
+        if not 0 <= self.seed < 2**63:
+            found.append(f"seed must be 0 to 2^63 - 1, got {self.seed}")
+        return list(dict.fromkeys(found)) or batch_problems(self.model, self.train, self.launch.ranks)
 
     def identity(self, *reads: str) -> dict[str, Any]:
         """The identity settings below the dotted paths, as `{dotted path: value}`: a part of a stage's key."""

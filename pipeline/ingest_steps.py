@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 
 from data_prep.counts import Counts
 from data_prep.document import Broken, Drop
-from data_prep.files import read_json, write_json
+from data_prep.files import UserError, read_json, write_json
 from data_prep.shards import Ledger, PartWriter, Shard, cut, read_documents, row_groups
 from pipeline.document_steps import part_name
 from pipeline.receipt import Entry
@@ -25,7 +26,9 @@ def inputs(context: Context) -> list[Entry]:
 def plan(context: Context) -> list[Shard]:
     from data_prep.sources import find_inputs, pieces
 
-    return [shard for source in context.config.source for shard in cut(pieces(source, find_inputs(source)))]
+    # by name: the order of the tables in the config changes nothing
+    sources = sorted(context.config.source, key=lambda source: source.name)
+    return [shard for source in sources for shard in cut(pieces(source, find_inputs(source)))]
 
 
 def read(context: Context, task: int) -> Result:
@@ -72,7 +75,7 @@ def write(context: Context, task: int) -> Result:
     read_part = context.run.work("ingest", "read") / part_name(task)
     repeated = set(read_json(context.run.work("ingest", "ids") / "repeated.json").get(str(task), []))
     shard = row_groups(context.run.root, [str(read_part.relative_to(context.run.root))])
-    counts = Counts()
+    counts, tally = Counts(), dict.fromkeys((piece["source"] for piece in context.shard(task)), 0)
     part = context.directory / part_name(task)
     quarantine = context.directory / "quarantine" / f"repeated-{task:05d}.parquet"
     with PartWriter(part) as writer, Ledger(quarantine) as ledger:
@@ -84,5 +87,17 @@ def write(context: Context, task: int) -> Result:
             else:
                 counts.documents_out += 1
                 counts.bytes += len(document.text.encode())
+                tally[document.source] += 1
                 writer.write(document)
-    return Result([part, quarantine], counts)
+    return Result([part, quarantine], counts, tally)
+
+
+def facts(context: Context, tally: dict[str, int]) -> dict[str, Any]:
+    """Documents by source; a source that holds none is an error here, and not ten stages later."""
+    for source in context.config.source:
+        if not tally.get(source.name):
+            raise UserError(
+                f"source '{source.name}' gave no document; see {context.directory}/quarantine, "
+                "and check its paths and text_field in the config"
+            )
+    return {"sources": tally}

@@ -9,36 +9,39 @@ from typing import Any
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from data_prep.files import UserError, read_record
+from data_prep.files import UserError
 from data_prep.shards import shown
 from data_prep.tokens import TokenFile, token_files
 from pipeline.config import RunConfig
+from pipeline.model_steps import trained_job
 from pipeline.plan import need_stage
 from pipeline.receipt import Manifest
 from pipeline.run_dir import RunDir
-from pretrain.settings import TrainingJob
-
-DOCUMENT_STAGES = ("ingest", "clean", "dedup", "scrub", "split")
+from pipeline.stage import sealed_stages
+from pipeline.stages import STAGES
 
 
 def trace(config: RunConfig, run: RunDir, document_id: str) -> list[str]:
     """One line a stage. Raises `UserError` for an unknown id."""
     lines: list[str] = []
-    for name in DOCUMENT_STAGES:
-        manifest = Manifest.load(run.manifest(name))
-        if manifest is None:
-            break
+    for name, manifest in sealed_stages(run, STAGES).items():
+        if not manifest.counts.documents_in:
+            continue
         for path, row in find_rows(run.root, [item["path"] for item in manifest.ledgers], document_id):
             detail = f" {row['detail']}" if row["detail"] else ""
             excerpt = " ".join(shown(row["excerpt"]).split())
             lines.append(f'{name:<10} {Path(path).parent.name}: {row["reason"]}{detail}; it begins "{excerpt}"')
-        for path, _ in find_rows(run.root, [item["path"] for item in manifest.outputs], document_id):
+        for path, _ in find_rows(run.root, parts_of(manifest), document_id):
             lines.append(f"{name:<10} kept in {path}")
     if not lines:
         need_stage(run, "ingest")
         raise UserError(f"no document '{document_id}' in {run.root}; ids look like {example_id(run)}")
     lines += token_lines(config, run, document_id)
     return lines
+
+
+def parts_of(manifest: Manifest) -> list[str]:
+    return [item["path"] for item in manifest.outputs if item["path"].endswith(".parquet")]
 
 
 def find_rows(root: Path, paths: list[str], document_id: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -52,7 +55,7 @@ def find_rows(root: Path, paths: list[str], document_id: str) -> Iterator[tuple[
 
 def token_lines(config: RunConfig, run: RunDir, document_id: str) -> Iterator[str]:
     """The token file and the range in it that hold the document."""
-    if Manifest.load(run.manifest("tokens")) is None:
+    if "tokens" not in sealed_stages(run, STAGES):
         return
     source = document_id.partition(":")[0]
     for side in ("train", "val"):
@@ -76,9 +79,7 @@ def documents_of_step(run: RunDir, step: int) -> list[str]:
     """Ids of the documents that a step (counted from 1, as in metrics.jsonl) trained on, in order."""
     from pretrain.batches import documents_of_step as documents
 
-    if not run.started.exists():
-        raise UserError(f"{run.root} has not begun to train; run: text2lm run CONFIG --run {run.root}")
-    job = read_record(run.started, TrainingJob.from_json)
+    job = trained_job(run)
     if not 1 <= step <= job.train.steps:
         raise UserError(f"--step {step}: this training has steps 1 to {job.train.steps}")
     return documents(job, run.tokens / "train", step)

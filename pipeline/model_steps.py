@@ -10,7 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from data_prep.files import UserError, read_json, read_json_lines, read_record, write_json
+from data_prep.files import UserError, canonical_json, digest_bytes, read_json, read_json_lines, read_record, write_json
+from pipeline.receipt import Manifest
 from pipeline.run_dir import RunDir
 from pipeline.stage import Context, Result, ShardPlan, changed_settings
 from pipeline.token_steps import compressed_bits_per_byte
@@ -35,7 +36,7 @@ def training_job(context: Context) -> TrainingJob:
         vocab_size=facts["vocab_size"],
         end_of_text=END_OF_TEXT_ID,
         sources={source.name: source.weight for source in config.source},
-        dataset=context.upstream("tokens").key,
+        dataset=dataset_fingerprint(context.run),
         model=config.model,
         train=replace(config.train, precision=precision),
         checkpoint=config.checkpoint,
@@ -43,14 +44,38 @@ def training_job(context: Context) -> TrainingJob:
     )
 
 
-def start_training(context: Context) -> tuple[str, ...]:
-    """Check the job against the data, write `started.json`, and give the command of one rank."""
-    job = training_job(context)
+def dataset_fingerprint(run: RunDir) -> str:
+    """A digest of the token files and the tokenizer that the run holds now; "" while they are not finished."""
+    manifests = [Manifest.load(run.manifest(name)) for name in ("tokens", "tokenizer")]
+    files = [[item["path"], item["digest"]] for manifest in manifests if manifest for item in manifest.outputs]
+    return digest_bytes(canonical_json(sorted(files))) if all(manifests) else ""
+
+
+def trained_job(run: RunDir) -> TrainingJob:
+    """The job of the run's training. `UserError` when there is none, or when its data were made anew since: what the
+    training saw can then no longer be told."""
+    if not run.started.exists():
+        raise UserError(f"{run.root} has not begun to train; run: text2lm run CONFIG --run {run.root}")
+    job = read_record(run.started, TrainingJob.from_json)
+    if job.dataset != dataset_fingerprint(run):
+        raise UserError(
+            f"the tokens or the tokenizer in {run.root} are not those of its training; bring the data settings back "
+            "and run again, or train on the new ones with --restart"
+        )
+    return job
+
+
+def check_training(context: Context) -> None:
+    """`UserError` when the job cannot be done with the data there are."""
     tokens = context.upstream("tokens").facts["train"]
-    problems = job_problems(job, {name: row["tokens"] for name, row in tokens.items()})
+    problems = job_problems(training_job(context), {name: row["tokens"] for name, row in tokens.items()})
     if problems:
         raise UserError("; ".join(problems))
-    write_json(context.run.started, job.to_json())
+
+
+def start_training(context: Context) -> tuple[str, ...]:
+    """Write `started.json` and give the command of one rank."""
+    write_json(context.run.started, training_job(context).to_json())
     return (sys.executable, "-P", "-m", "pretrain.worker", "--run", str(context.run.root.resolve()))
 
 
@@ -78,7 +103,8 @@ def training_facts(context: Context, tally: dict[str, int]) -> dict[str, Any]:
 
 def training_begun(run: RunDir) -> bool:
     """Whether there is a training that a new one must not replace on the quiet."""
-    return run.plan("pretrain").exists() and any(run.checkpoints.glob("step-*"))
+    saved = [*run.checkpoints.glob("step-*/manifest.json"), *run.checkpoints.glob("step-*.bad-*")]
+    return run.plan("pretrain").exists() and bool(saved)
 
 
 def training_changes(context: Context) -> list[str]:
@@ -96,7 +122,7 @@ def refuse_other_settings(context: Context) -> None:
 def refuse_other_data(context: Context) -> None:
     """`UserError` when a training has begun on other token files. Known once the data stages are sealed."""
     if training_begun(context.run) and ShardPlan.load(context.run.plan("pretrain")).key != context.key():
-        refuse(context, ["the tokens it was trained on changed"])
+        refuse(context, ["what it was made from changed"])
 
 
 def refuse(context: Context, changes: list[str]) -> None:
@@ -114,13 +140,14 @@ def evaluate(context: Context, task: int) -> Result:
     from pretrain.sample import generate
     from pretrain.weights import load_model
 
-    job = read_record(context.run.started, TrainingJob.from_json)
-    results = score(job, context.run.tokens / "val", newest_checkpoint(context))
+    job = trained_job(context.run)
+    model = load_model(job, newest_checkpoint(context))
+    results = score(job, model, context.run.tokens / "val")
     packed = compressed_bits_per_byte(context)
     results |= packed[""]
     for name, row in results["sources"].items():
         row |= packed[name]
-    model, tokenizer = load_model(job, newest_checkpoint(context)), load_tokenizer(context.run.tokenizer)
+    tokenizer = load_tokenizer(context.run.tokenizer)
     options: dict[str, Any] = {"end_of_text": job.end_of_text, "max_tokens": 120, "temperature": 0.8, "top_k": 50}
     results["samples"] = [generate(model, tokenizer, "", seed=seed, **options) for seed in range(SAMPLES)]
     write_json(context.run.results, results)
@@ -144,7 +171,7 @@ def export(context: Context, task: int) -> Result:
     from pretrain.export import export_gpt2
     from pretrain.fragments import read_full
 
-    job = read_record(context.run.started, TrainingJob.from_json)
+    job = trained_job(context.run)
     export_gpt2(read_full(newest_checkpoint(context)), job, context.run.tokenizer, context.run.export)
     return Result(sorted(context.run.export.iterdir()))
 
@@ -158,9 +185,7 @@ def sample(run: RunDir | None, export: Path | None, prompt: str, *, top_k: int, 
     from pretrain.weights import newest_checkpoint as newest
 
     if run:
-        if not run.started.exists():
-            raise UserError(f"{run.root} has not begun to train; run: text2lm run CONFIG --run {run.root}")
-        job = read_record(run.started, TrainingJob.from_json)
+        job = trained_job(run)
         model, tokenizer_path = load_model(job, newest(job, run.checkpoints)), run.tokenizer
     else:
         assert export

@@ -9,7 +9,7 @@ from pipeline.config import RunConfig
 from pipeline.model_steps import training_begun, training_changes
 from pipeline.receipt import Manifest
 from pipeline.run_dir import RunDir
-from pipeline.stage import NEVER_RUN, Context, changed_settings, why_stale
+from pipeline.stage import NEVER_RUN, Context, changed_settings, sealed_stages, why_stale
 from pipeline.stages import STAGES
 from pretrain.presets import flops_per_token, parameter_count
 
@@ -42,6 +42,8 @@ def why_to_do(context: Context, waiting: list[str]) -> str | None:
     begun = context.stage.keeps and training_begun(context.run)
     if begun:
         found = training_changes(context)
+        if not (waiting or found) and context.plan().key != context.key():
+            found = ["what it was made from changed"]
     else:
         found = changed_settings(manifest.settings, context.settings()) if manifest else []
     if waiting and (manifest or begun):
@@ -67,10 +69,13 @@ def plan_lines(facts: dict[str, Any]) -> list[str]:
 def status_lines(run: RunDir) -> list[str]:
     """Every stage of a run: sealed, under way, or waiting; and how far training is."""
     lines = []
+    sealed = sealed_stages(run, STAGES)
     for stage in STAGES:
-        manifest = Manifest.load(run.manifest(stage.name))
-        if manifest:
-            lines.append(f"{stage.name:<10} done     {stage.say(manifest)}".rstrip())
+        if stage.name in sealed:
+            lines.append(f"{stage.name:<10} done     {stage.say(sealed[stage.name])}".rstrip())
+            continue
+        if run.manifest(stage.name).exists():
+            lines.append(f"{stage.name:<10} stale    what it was made from has changed")
             continue
         plan_path = run.plan(stage.name)
         if not plan_path.exists():

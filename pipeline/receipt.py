@@ -48,16 +48,16 @@ def damage(root: Path, entries: Iterable[Entry], *, verify: bool) -> str | None:
 
 def key_of(stage: str, version: int, settings: dict[str, Any], inputs: Iterable[Entry]) -> str:
     """The identity of a stage's result."""
-    facts = [
-        [item.get("source", ""), item.get("name", item.get("path")), item.get("bytes"), item.get("digest")]
+    facts = sorted(
+        [item.get("source", ""), item.get("name", item.get("path")), item.get("bytes", 0), item.get("digest", "")]
         for item in inputs
-    ]
+    )
     return digest_bytes(canonical_json({"stage": stage, "version": version, "settings": settings, "inputs": facts}))
 
 
 @dataclass(frozen=True)
 class Receipt:
-    """One task's result. `documents` is None for a task that does not route documents."""
+    """One task's result. `counts` is None for a task that does not route documents."""
 
     key: str
     outputs: list[Entry]
@@ -92,6 +92,11 @@ class Manifest:
     counts: Counts
     seconds: float  # of work, summed over tasks
     facts: dict[str, Any]  # what else the stage found out, for people and the report
+
+    def read(self, upstream: Manifest) -> bool:
+        """Whether this was made from what `upstream` holds."""
+        digests = {item.get("path"): item.get("digest") for item in self.inputs}
+        return all(digests.get(item["path"]) == item["digest"] for item in upstream.outputs)
 
     def save(self, path: Path) -> None:
         write_json(

@@ -20,7 +20,7 @@ from data_prep.shards import shown
 from pipeline.charts import Bar, Curve, bar_chart, duration, line_chart, page, short, size, small_bar, table, text
 from pipeline.receipt import Manifest
 from pipeline.run_dir import RunDir
-from pipeline.stage import Stage
+from pipeline.stage import Stage, sealed_stages
 
 SAMPLE_ROWS = 5  # shown of each reason
 
@@ -61,11 +61,7 @@ def write_report(run: RunDir, stages: Sequence[Stage]) -> None:
 
 def collect(run: RunDir, stages: Sequence[Stage]) -> ReportData:
     """Read the run."""
-    sealed: dict[str, Manifest] = {}
-    for stage in stages:
-        manifest = Manifest.load(run.manifest(stage.name))
-        if manifest and all(name in sealed and made_from(manifest, sealed[name]) for name in stage.needs):
-            sealed[stage.name] = manifest
+    sealed = sealed_stages(run, stages)
     return ReportData(
         name=run.root.resolve().name,
         config=run.config.read_text() if run.config.exists() else "",
@@ -75,12 +71,6 @@ def collect(run: RunDir, stages: Sequence[Stage]) -> ReportData:
         metrics=read_json_lines(run.metrics),
         results=read_json(run.results) if "evaluate" in sealed else None,
     )
-
-
-def made_from(manifest: Manifest, upstream: Manifest) -> bool:
-    """Whether a stage read what the one before it holds now: numbers of different corpora never share a page."""
-    read = {item.get("path"): item.get("digest") for item in manifest.inputs}
-    return all(read.get(item["path"]) == item["digest"] for item in upstream.outputs)
 
 
 def read_reasons(root: Path, stage: str, manifest: Manifest) -> list[Reason]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -94,43 +95,62 @@ class RunDir:
         """
         self.root.mkdir(parents=True, exist_ok=True)
         path = self.root / "lock.json"
-        mine = {"host": socket.gethostname(), "pid": os.getpid(), "started": process_start(os.getpid())}
-        claim = self.root / f".lock.{mine['host']}.{mine['pid']}"
-        claim.write_text(json.dumps(mine))
+        host, pid = socket.gethostname(), os.getpid()
+        mine = {"host": host, "pid": pid, "started": process_start(pid)}
+        claim = self.root / f".lock.{host}.{pid}"
         try:
+            claim.write_text(json.dumps(mine))
             try:
                 os.link(claim, path)
             except FileExistsError:
-                holder = read_lock(path)
-                if holder and is_alive(holder, path):
-                    raise UserError(
-                        f"{self.root} is in use by process {holder['pid']} on {holder['host']}; "
-                        "wait for it, or name another directory with --run"
-                    ) from None
-                # of several that find the same dead lock, the rename lets one through
-                stale = claim.with_suffix(".stale")
-                try:
-                    path.rename(stale)
-                    stale.unlink()
-                    os.link(claim, path)
-                except (FileNotFoundError, FileExistsError):
-                    raise UserError(f"{self.root} was just taken by another process; wait for it") from None
+                take_over(path, claim)
         finally:
             claim.unlink(missing_ok=True)
         stop = threading.Event()
         heart = threading.Thread(target=beat, args=(path, stop), daemon=True)
         heart.start()
         try:
+            for leftover in self.root.glob(".*.tmp"):  # of a killed command
+                leftover.unlink()
             yield
         finally:
             stop.set()
             heart.join()
-            path.unlink(missing_ok=True)
+            if read_lock(path) == mine:
+                path.unlink()
+
+
+def take_over(path: Path, claim: Path) -> None:
+    """Put `claim` in the place of a lock whose holder is gone; `UserError` when it is not, or when another is faster.
+
+    Several may find the same dead lock: a guard, taken like the lock, lets one of them look again and replace it.
+    """
+    holder = read_lock(path)
+    if holder and is_alive(holder, path):
+        raise UserError(
+            f"{path.parent} is in use by process {holder['pid']} on {holder['host']}; "
+            "wait for it, or name another directory with --run"
+        )
+    guard = path.with_name(".lock.takeover")
+    try:
+        os.link(claim, guard)
+    except FileExistsError:
+        other = read_lock(guard)
+        if not (other and is_alive(other, guard)):
+            guard.unlink(missing_ok=True)  # its owner died within these few lines
+        raise UserError(f"{path.parent} is being taken by another process; try again in a moment") from None
+    try:
+        if read_lock(path) != holder:
+            raise UserError(f"{path.parent} was just taken by another process; wait for it")
+        claim.rename(path)
+    finally:
+        guard.unlink(missing_ok=True)
 
 
 def beat(path: Path, stop: threading.Event) -> None:
     while not stop.wait(HEARTBEAT_SECONDS):
-        path.touch()
+        with contextlib.suppress(FileNotFoundError):  # the run was moved
+            os.utime(path)
 
 
 def read_lock(path: Path) -> dict[str, Any] | None:
@@ -170,6 +190,7 @@ def prepare(root: Path) -> RunDir:
     run = RunDir(root)
     if root.exists() and not root.is_dir():
         raise UserError(f"--run {root} is a file, wanted a directory")
-    if root.exists() and not run.config.exists() and {item.name for item in root.iterdir()} - {"lock.json"}:
+    found = [item.name for item in root.iterdir()] if root.exists() and not run.config.exists() else []
+    if any(not name.startswith(".") and name != "lock.json" for name in found):
         raise UserError(f"--run {root} holds other files and is no run directory; name a new one")
     return run

@@ -13,22 +13,30 @@ from dataclasses import dataclass, field
 from types import FrameType
 
 from data_prep.files import UserError, last_json_line, read_json
-from launch.job import Job, Launcher, State, Status
+from launch.job import Job, JobError, Launcher, State, Status
 from pipeline.config import RunConfig, save_config
-from pipeline.model_steps import refuse_other_data, refuse_other_settings, training_begun
+from pipeline.model_steps import check_training, refuse_other_data, refuse_other_settings, training_begun
 from pipeline.progress import ProgressDisplay
 from pipeline.run_dir import RunDir
-from pipeline.stage import NEVER_RUN, Context, Stage, Step, begin, is_done, run_task, seal, why_stale
+from pipeline.stage import (
+    NEVER_RUN,
+    Context,
+    Stage,
+    Step,
+    begin,
+    begin_beside_others,
+    is_done,
+    need_done,
+    run_task,
+    seal,
+    why_stale,
+)
 from pipeline.stages import STAGES, stage_named
 
-DONE, PAUSED = 0, 3
+DONE, IMPOSSIBLE, PAUSED = 0, 2, 3  # exit codes
 POLL_SECONDS = 0.05
 FULL_DISK_BYTES = 1 << 20
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
-
-
-class RunError(Exception):
-    """Work that failed while running: exit code 1, one line that names the log."""
 
 
 class Paused(Exception):  # noqa: N818 (no error)
@@ -46,16 +54,16 @@ class Runner:
     verify: bool = False
     restart: bool = False
     stop_signals: list[int] = field(default_factory=list)  # received so far
+    _waiting: bool = False  # for a job
 
     def __call__(self, first: str | None = None, until: str | None = None) -> int:
         """Bring every stage up to date, from the first to `until`; from `first` on, fresh or not."""
-        names = [stage.name for stage in STAGES]
-        last = names.index(stage_named(until).name) if until else len(names) - 1
-        forced = names.index(stage_named(first).name) if first else len(names)
+        last = place(until) if until else len(STAGES) - 1
+        forced = place(first) if first else len(STAGES)
         if first == "pretrain" and not self.restart:
             raise UserError("--from pretrain would train again: add --restart, which sets the old training aside")
         with self.run.lock():
-            if "pretrain" in names[: last + 1] and not self.restart:
+            if last >= place("pretrain") and not self.restart:
                 refuse_other_settings(self.context(stage_named("pretrain")))
             save_config(self.config, self.run.config)
             return self._until_paused(lambda: self._walk(STAGES[: last + 1], forced))
@@ -64,42 +72,49 @@ class Runner:
         """Run a parallel program alone, by hand."""
         return self._until_paused(lambda: self._run_program(context, step))
 
-    def update(self, stage: Stage) -> None:
+    def update(self, stage: Stage) -> int:
         """Bring one stage up to date; what it needs must be."""
         context = self.context(stage)
-        if why_stale(context):
-            self._do(context)
+        if why_stale(context) is None:
+            return DONE
+        return self._until_paused(lambda: self._do(context))
 
     def _until_paused(self, work: Callable[[], None]) -> int:
-        for number in SIGNALS:
-            signal.signal(number, self._stop)
+        before = {number: signal.signal(number, self._stop) for number in SIGNALS}
         try:
             work()
         except Paused:
             return PAUSED
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
         return DONE
 
     def context(self, stage: Stage) -> Context:
         return Context(self.config, self.run, stage, verify=self.verify)
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
+        """A job that runs is told and waited for. Between jobs every file is whole at any instant: stop at once."""
         self.stop_signals.append(number)
+        if not self._waiting:
+            raise Paused
 
     def _walk(self, stages: Sequence[Stage], forced: int) -> None:
         redone = 0
         for number, stage in enumerate(stages):
-            if self.stop_signals:
-                raise Paused
             context = self.context(stage)
-            if stage.keeps and self.restart:
-                self._set_aside(stage)
             reason = why_stale(context)
-            if number >= forced and not stage.keeps:
+            if stage.keeps and self.restart:
+                reason = "asked for with --restart"
+            elif number >= forced and not stage.keeps:
                 reason = "asked for with --from"
                 self.run.manifest(stage.name).unlink(missing_ok=True)
                 self.run.plan(stage.name).unlink(missing_ok=True)
             if reason is None:
+                shutil.rmtree(context.directory / "work", ignore_errors=True)  # a kill can come after the seal
                 continue
+            if not redone and not self.restart and training_begun(self.run) and number < place("pretrain"):
+                self.display.say("the training that is there keeps its checkpoints; on other data it cannot go on")
             redone += 1
             if reason != NEVER_RUN:
                 self.display.say(f"{stage.name}: {reason}")
@@ -112,11 +127,18 @@ class Runner:
 
     def _do(self, context: Context) -> None:
         stage, started = context.stage, time.monotonic()
-        if stage.name == "pretrain":
-            refuse_other_data(context)
+        if stage.keeps:
+            if not self.restart:
+                refuse_other_data(context)
+            check_training(context)
+            if self.restart:
+                self._set_aside(stage)
         begin(context)
+        self.run.manifest(stage.name).unlink(missing_ok=True)  # until it is sealed anew
         for step in stage.steps:
             pending = [task for task in range(context.tasks(step)) if not is_done(context, step, task)]
+            for task in pending:  # one that --verify found damaged looks whole to a worker
+                self.run.receipt(stage.name, step.name, task).unlink(missing_ok=True)
             if not pending:
                 continue
             if step.program:
@@ -170,16 +192,16 @@ class Runner:
         self._wait(job, context.stage.name, steps, look)
         outcome = read_json(self.run.outcome)
         if outcome["outcome"] == "paused":
-            self.display.say(
-                f"{context.stage.name}: paused at step {outcome['step']:,}, checkpoint saved; run again to go on"
-            )
+            saved = f"at step {outcome['step']:,}, checkpoint saved" if outcome["step"] else "before the first step"
+            self.display.say(f"{context.stage.name}: paused {saved}; run again to go on")
             raise Paused
         run_task(context, step, 0)
 
     def _wait(self, job: Job, name: str, total: float, look: Callable[[], tuple[float, str]]) -> None:
         """Submit, show progress, pass signals on; returns when the job is done, raises when it failed or was paused."""
-        job_id = self.launcher.submit(job)
         passed_on, next_look = 0, 0.0
+        self._waiting = True
+        job_id = self.launcher.submit(job)
         self.display.begin(name, total)
         try:
             while (status := self.launcher.state(job_id)).state is State.RUNNING:
@@ -192,13 +214,13 @@ class Runner:
                 time.sleep(POLL_SECONDS)
         finally:
             self.display.end()
-        if self.stop_signals and not job.ranks:
-            self.display.say(f"{name}: stopped by a signal; finished tasks are kept, run again to go on")
+            self._waiting = False
+        by_signal = status.state is State.FAILED and status.exit_code == -signal.SIGTERM  # before it could listen
+        if self.stop_signals and (not job.ranks or by_signal):
+            self.display.say(f"{name}: stopped by a signal; what was finished is kept, run again to go on")
             raise Paused
         if status.state is State.FAILED:
             raise failure(name, status)
-        if self.stop_signals and not self.run.outcome.exists():
-            raise Paused
 
     def _set_aside(self, stage: Stage) -> None:
         """Move a training out of the way under a free name. Nothing is deleted."""
@@ -213,20 +235,24 @@ class Runner:
             shutil.rmtree(directory)
 
 
+def place(stage: str) -> int:
+    """A stage's number in the table."""
+    return STAGES.index(stage_named(stage))
+
+
 def failure(name: str, status: Status) -> Exception:
     """The error of a failed job, from the last line that its process left."""
     assert status.log
-    lines = status.log.read_text(errors="replace").strip().splitlines()
-    last = lines[-1].removeprefix("text2lm: ") if lines else "it left no message"
-    if shutil.disk_usage(status.log.parent).free < FULL_DISK_BYTES:  # a log on a full disk may have lost its last words
-        last = "the disk is full; free some space and run again"
-    if status.exit_code == 2:
+    last = status.last_words.removeprefix("text2lm: ") or "it left no message"
+    if status.exit_code == IMPOSSIBLE:
         return UserError(last)
     how = f"exit code {status.exit_code}"
     if status.exit_code < 0:
         how = f"killed by {signal.Signals(-status.exit_code).name}"
         last = "out of memory?" if status.exit_code == -signal.SIGKILL else last
-    return RunError(f"{name} failed ({how}): {last}; see {status.log}")
+    if shutil.disk_usage(status.log.parent).free < FULL_DISK_BYTES:  # a log on a full disk may have lost its last words
+        last = "the disk is full; free some space and run again"
+    return JobError(f"{name} failed ({how}): {last}; see {status.log}")
 
 
 def run_by_hand(runner: Runner, name: str, step_name: str | None, tasks: range | None) -> int:
@@ -237,18 +263,22 @@ def run_by_hand(runner: Runner, name: str, step_name: str | None, tasks: range |
     """
     context = runner.context(stage_named(name))
     if not runner.run.plan(name).exists():
-        begin(context)
-    elif context.plan().key != context.key():
+        begin_beside_others(context)
+    if context.plan().key != context.key():
         raise UserError(
             f"the shard plan of {name} was made for other settings or inputs; "
             f"bring it up to date: text2lm run CONFIG --run {runner.run.root} --until {name}"
         )
+    if why_stale(context) is None:
+        runner.display.say(f"{name} is sealed and fresh: nothing to do")
+        return DONE
     if tasks is None:
         seal(context)
         return DONE
     step = context.stage.step(step_name)
     if tasks.stop > context.tasks(step):
         raise UserError(f"{name}/{step.name} has the tasks 0 to {context.tasks(step) - 1}, got {tasks.stop - 1}")
+    need_steps_before(context, step)
     if step.program:
         with runner.run.lock():
             return runner.train(context, step)
@@ -256,3 +286,9 @@ def run_by_hand(runner: Runner, name: str, step_name: str | None, tasks: range |
         if not is_done(context, step, task):
             run_task(context, step, task)
     return DONE
+
+
+def need_steps_before(context: Context, step: Step) -> None:
+    """`UserError` unless every task of the steps before is done."""
+    for before in itertools.takewhile(lambda other: other is not step, context.stage.steps):
+        need_done(context, before)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
 import time
 from collections import Counter
@@ -163,6 +165,19 @@ def why_stale(context: Context) -> str | None:
     return damage(run.root, [*manifest.outputs, *manifest.ledgers], verify=context.verify)
 
 
+def sealed_stages(run: RunDir, stages: Sequence[Stage]) -> dict[str, Manifest]:
+    """The finished stages that were made from what the stages before them hold now, by name, in order.
+
+    Numbers of different corpora never stand together: a stage whose input was redone since is left out.
+    """
+    sealed: dict[str, Manifest] = {}
+    for stage in stages:
+        manifest = Manifest.load(run.manifest(stage.name))
+        if manifest and all(name in sealed and manifest.read(sealed[name]) for name in stage.needs):
+            sealed[stage.name] = manifest
+    return sealed
+
+
 def changed(manifest: Manifest, context: Context) -> str:
     """In words, what differs between a manifest and the present request."""
     found = changed_settings(manifest.settings, context.settings())
@@ -174,7 +189,7 @@ def changed(manifest: Manifest, context: Context) -> str:
     if differing:
         more = f" and {len(differing) - 1} more" if len(differing) > 1 else ""
         found.append(f"its input changed ({differing[0]}{more})")
-    return "; ".join(found)
+    return "; ".join(found) or "it was made by another version of text2lm"
 
 
 def changed_settings(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
@@ -197,6 +212,17 @@ def begin(context: Context) -> None:
         shutil.rmtree(context.directory)
     write_json(plan_path, asdict(ShardPlan(key, context.settings(), context.inputs(), shards)))
     context._plan = None
+
+
+def begin_beside_others(context: Context) -> None:
+    """`begin` for a stage without a plan, where other jobs may do the same now: the first plan wins, nothing goes."""
+    plan = ShardPlan(context.key(), context.settings(), context.inputs(), context.stage.plan(context))
+    path = context.run.plan(context.stage.name)
+    draft = path.with_name(f".plan.{os.getpid()}.tmp")
+    write_json(draft, asdict(plan))
+    with contextlib.suppress(FileExistsError):
+        os.link(draft, path)
+    draft.unlink()
 
 
 def is_done(context: Context, step: Step, task: int) -> bool:
@@ -226,12 +252,7 @@ def seal(context: Context) -> Manifest:
     receipts: list[Receipt] = []
     routed: list[Counts] = []
     for step in stage.steps:
-        missing = [task for task in range(context.tasks(step)) if not is_done(context, step, task)]
-        if missing:
-            raise UserError(
-                f"{stage.name}/{step.name} is not finished: task {missing[0]} of {context.tasks(step)} is missing; "
-                f"run: text2lm stage {stage.name}/{step.name} --run {run.root} --task {missing[0]}-{missing[-1]}"
-            )
+        need_done(context, step)
         loaded = (Receipt.load(run.receipt(stage.name, step.name, task)) for task in range(context.tasks(step)))
         of_step = [receipt for receipt in loaded if receipt]
         receipts += of_step
@@ -268,8 +289,19 @@ def seal(context: Context) -> Manifest:
     return manifest
 
 
+def need_done(context: Context, step: Step) -> None:
+    """`UserError` when a task of the step is missing."""
+    missing = [task for task in range(context.tasks(step)) if not is_done(context, step, task)]
+    if missing:
+        name = f"{context.stage.name}/{step.name}"
+        raise UserError(
+            f"{name} is not finished: task {missing[0]} of {context.tasks(step)} is missing; "
+            f"run: text2lm stage {name} --run {context.run.root} --task {missing[0]}-{missing[-1]}"
+        )
+
+
 def check_flow(context: Context, total: Counts) -> None:
-    """A stage that lets nothing out, or a source that holds nothing, is an error here and not ten stages later."""
+    """A stage that lets nothing out is an error here and not ten stages later."""
     if context.stage.inputs and not total.documents_in:
         raise UserError(f"{context.stage.name} found no documents in the sources; check source.paths in the config")
     if total.documents_in and not total.documents_out:
@@ -282,7 +314,7 @@ def check_flow(context: Context, total: Counts) -> None:
 
 
 def input_files(context: Context, found: Iterable[Entry]) -> list[Entry]:
-    """Files outside the run as inputs: digests come from the last plan where size and time are as they were."""
+    """Files outside the run as inputs: digests come from the last plan where path, size and time are as they were."""
     plan_path = context.run.plan(context.stage.name)
     recorded = ShardPlan.load(plan_path).inputs if plan_path.exists() else []
     known = {(item["source"], item["name"]): item for item in recorded if "digest" in item}
@@ -291,7 +323,8 @@ def input_files(context: Context, found: Iterable[Entry]) -> list[Entry]:
         if "path" in item:
             old = known.get((item["source"], item["name"]))
             mtime_ns = Path(item["path"]).stat().st_mtime_ns
-            same = old and not context.verify and (old["bytes"], old["mtime_ns"]) == (item["bytes"], mtime_ns)
+            now = (item["path"], item["bytes"], mtime_ns)
+            same = old and not context.verify and (old["path"], old["bytes"], old["mtime_ns"]) == now
             digest = old["digest"] if old and same else digest_file(Path(item["path"]))
             item = item | {"mtime_ns": mtime_ns, "digest": digest}
         entries.append(item)

@@ -54,6 +54,7 @@ STAGES: tuple[Stage, ...] = (
         reads=("source.text_field", "source.id_field"),
         inputs=ingest_steps.inputs,
         plan=ingest_steps.plan,
+        facts=ingest_steps.facts,
         say=say_documents,
     ),
     Stage(

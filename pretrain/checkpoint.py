@@ -70,6 +70,9 @@ class CheckpointStore:
         atomic_write(self.directory / "latest", f"{self.step_dir(step).name}\n")
         for old in self._published()[self.keep_last :]:
             self._remove(old)
+        for torn in self.directory.iterdir():  # saves that were killed: nothing but space
+            if STEP_DIR.match(torn.name) and not (torn / MANIFEST).exists():
+                self._remove(torn)
 
     # --- loading
 

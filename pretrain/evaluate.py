@@ -16,15 +16,13 @@ from data_prep.tokens import TokenStream
 from pretrain.batches import scoring_windows, together, validation_streams
 from pretrain.model import GPT
 from pretrain.settings import TrainingJob
-from pretrain.weights import load_model
 
 
-def evaluate(job: TrainingJob, tokens_dir: Path, step_dir: Path) -> dict[str, Any]:
-    """Score every token of the validation streams in `tokens_dir` with the checkpoint at `step_dir`.
+def evaluate(job: TrainingJob, model: GPT, tokens_dir: Path) -> dict[str, Any]:
+    """Score every token of the validation streams in `tokens_dir`.
 
     Returns loss (mean nats a token), perplexity, bits_per_byte, tokens, bytes, and sources: {name: the same}.
     """
-    model = load_model(job, step_dir)
     sources = {}
     for name, stream in validation_streams(job, tokens_dir).items():
         sources[name] = _scores(_nats(model, stream, job), len(stream), stream.text_bytes)

@@ -73,6 +73,12 @@ def load_gpt2(directory: Path) -> tuple[GPT, Path]:
     if not (directory / "config.json").exists():
         raise UserError(f"{directory} has no config.json, so it is not an exported model; run text2lm export --run RUN")
     config = read_json(directory / "config.json")
+    missing = [name for name in ("model.safetensors", "tokenizer.json") if not (directory / name).exists()]
+    if config.get("model_type") != "gpt2" or missing:
+        got = f"it lacks {' and '.join(missing)}" if missing else f"its model_type is {config.get('model_type')}"
+        raise UserError(
+            f"{directory} holds no GPT-2 that can be read: {got}; name a directory that text2lm export wrote"
+        )
     model = GPT(
         vocab_size=config["vocab_size"],
         context_length=config["n_positions"],

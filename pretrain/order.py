@@ -83,7 +83,7 @@ def _start(seed: int, source: Source) -> int:
 
 
 def _huffman(sources: list[Source]) -> _Split | Source:
-    heap: list[tuple[float, int, _Split | Source]] = [(s.weight, number, s) for number, s in enumerate(sources)]
+    heap: list[tuple[float, int, _Split | Source]] = [(s.weight, number, s) for number, s in enumerate(sorted(sources))]
     heapq.heapify(heap)
     for number in range(len(sources), 2 * len(sources) - 1):  # a number breaks ties of weight: the tree is one
         right_weight, _, right = heapq.heappop(heap)

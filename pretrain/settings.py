@@ -7,6 +7,7 @@ field is part of the training's identity.
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -85,7 +86,9 @@ class TrainSettings:
     def problems(self) -> list[str]:
         positive = ("tokens", "global_batch_tokens", "micro_batch_size", "lr", "eps", "grad_clip")
         found = [
-            f"train.{name} must be above 0, got {getattr(self, name)}" for name in positive if getattr(self, name) <= 0
+            f"train.{name} must be above 0, got {getattr(self, name)}"
+            for name in positive
+            if not 0 < getattr(self, name) < math.inf
         ]
         if not 0 <= self.min_lr_ratio <= 1:
             found.append(f"train.min_lr_ratio must lie between 0 and 1, got {self.min_lr_ratio}")
@@ -172,29 +175,39 @@ class TrainingJob:
         return cls(**(value | tables))
 
 
-def job_problems(job: TrainingJob, tokens_by_source: dict[str, int]) -> list[str]:
-    """The checks that need the data: `tokens_by_source` counts each source's training tokens."""
-    found = []
-    train, context_length, batch = job.train, job.model.context_length, job.train.global_batch_tokens
+def batch_problems(model: ModelSettings, train: TrainSettings, ranks: int) -> list[str]:
+    """Whether a step's batch can be cut into samples, and these be shared among ranks and micro-batches."""
+    context_length, batch = model.context_length, train.global_batch_tokens
+    if train.tokens < batch:
+        return [f"train.tokens must be at least train.global_batch_tokens ({batch}), got {train.tokens}"]
     if batch % context_length:
-        found.append(
+        return [
             f"train.global_batch_tokens must be a multiple of model.context_length ({context_length}), got {batch}; "
             f"set it to {max(1, round(batch / context_length)) * context_length}"
-        )
-    elif job.samples_per_step % job.ranks:
-        found.append(
-            f"train.global_batch_tokens = {batch} gives {job.samples_per_step} samples of {context_length} tokens a "
-            f"step, which {job.ranks} ranks cannot share evenly; set launch.ranks to {_below(job.ranks, job)}"
-        )
-    elif job.samples_per_step // job.ranks % train.micro_batch_size:
-        samples = job.samples_per_step // job.ranks
-        fitting = max(size for size in range(1, train.micro_batch_size) if samples % size == 0)
-        found.append(
-            f"train.micro_batch_size must divide the {samples} samples that each of {job.ranks} ranks trains on per "
-            f"step, got {train.micro_batch_size}; set it to {fitting}"
-        )
-    if train.tokens < batch:
-        found.append(f"train.tokens must be at least train.global_batch_tokens ({batch}), got {train.tokens}")
+        ]
+    samples = batch // context_length
+    if samples % ranks:
+        return [
+            f"train.global_batch_tokens = {batch} gives {samples} samples of {context_length} tokens a "
+            f"step, which {ranks} ranks cannot share evenly; set launch.ranks to {_largest_divisor(samples, ranks)}"
+        ]
+    share = samples // ranks
+    if share % train.micro_batch_size:
+        return [
+            f"train.micro_batch_size must divide the {share} samples that each of {ranks} ranks trains on per "
+            f"step, got {train.micro_batch_size}; set it to {_largest_divisor(share, train.micro_batch_size)}"
+        ]
+    return []
+
+
+def _largest_divisor(number: int, below: int) -> int:
+    return max(divisor for divisor in range(1, below) if number % divisor == 0)
+
+
+def job_problems(job: TrainingJob, tokens_by_source: dict[str, int]) -> list[str]:
+    """The checks that need the data: `tokens_by_source` counts each source's training tokens."""
+    found = batch_problems(job.model, job.train, job.ranks)
+    context_length, batch = job.model.context_length, job.train.global_batch_tokens
     for source, weight in job.sources.items():
         if not weight > 0:
             found.append(f"the weight of source '{source}' must be above 0, got {weight}")
@@ -213,11 +226,6 @@ def job_problems(job: TrainingJob, tokens_by_source: dict[str, int]) -> list[str
     if not 0 <= job.end_of_text < job.vocab_size:
         found.append(f"the end-of-text id must lie in 0..{job.vocab_size - 1}, the vocabulary, got {job.end_of_text}")
     return found
-
-
-def _below(ranks: int, job: TrainingJob) -> int:
-    """The largest smaller number of ranks that shares a step's samples evenly."""
-    return max(count for count in range(1, ranks) if job.samples_per_step % count == 0)
 
 
 def resolve_precision(precision: str) -> str:

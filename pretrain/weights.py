@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import torch
@@ -15,7 +16,9 @@ from pretrain.settings import TrainingJob
 
 def newest_checkpoint(job: TrainingJob, checkpoints: Path) -> Path:
     """The directory of the newest checkpoint that verifies; `UserError` when there is none."""
-    found = CheckpointStore(checkpoints, key=job.key, keep_last=job.checkpoint.keep_last).newest_good(print)
+    found = CheckpointStore(checkpoints, key=job.key, keep_last=job.checkpoint.keep_last).newest_good(
+        lambda line: print(line, file=sys.stderr)
+    )
     if found is None:
         raise UserError(f"no checkpoint in {checkpoints}; train first: text2lm run CONFIG")
     return found.path

@@ -206,7 +206,36 @@ def test_a_changed_learning_rate_is_refused_until_restart_sets_the_old_training_
     plan = json.loads(text2lm(road, "plan", *changed[1:], "--json").stdout)["stages"]
     assert plan["pretrain"] == "train.lr changed from 0.003 to 0.001; needs --restart or --run NEW"
     assert [name for name, why in plan.items() if why] == ["pretrain", "evaluate", "export", "report"]
+    text2lm(
+        road,
+        *changed,
+        "--restart",
+        "--set",
+        "train.global_batch_tokens=1048576",
+        "--set",
+        "train.tokens=2097152",
+        code=2,
+    )
+    assert not (road / "changed" / "pretrain.old-1").exists()  # an impossible job sets nothing aside
     done = text2lm(road, *changed, "--restart")
     assert "4 stages done, 7 were fresh" in done.stdout
     assert (road / "changed" / "pretrain.old-1" / "checkpoints" / "step-00000020" / "manifest.json").exists()
     assert numbers(road / "changed")[-1] != numbers(road / "run")[-1]
+
+
+def test_data_made_anew_are_not_taken_for_those_of_the_training(road: Path) -> None:
+    """Another vocabulary after training: the data stages follow, the training is refused, nobody mixes the two; and
+    with the old setting everything is as it was."""
+    shutil.copytree(road / "run", road / "anew")
+    vocabulary = ("--set", "tokenizer.vocab_size=400")
+    refused = text2lm(road, "run", "tiny.toml", "--run", "anew", *vocabulary, code=2)
+    assert "what it was made from changed" in refused.stderr and "--restart" in refused.stderr
+    for verb in (("sample", "--prompt", "The"), ("batch", "--step", "1")):
+        assert "are not those of its training" in text2lm(road, *verb, "--run", "anew", code=2).stderr
+    done = text2lm(road, "run", "tiny.toml", "--run", "anew")
+    assert "pretrain" not in done.stdout.replace("the training that is there", "")
+    assert numbers(road / "anew") == numbers(road / "run")
+    assert (
+        text2lm(road, "batch", "--run", "anew", "--step", "1").stdout
+        == text2lm(road, "batch", "--run", "run", "--step", "1").stdout
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
 import time
@@ -73,6 +74,47 @@ def test_a_changed_source_file_is_noticed_by_content_not_by_time(copy: Path) -> 
     assert stale(copy)["ingest"] == "its input changed (notes.jsonl)"
 
 
+def test_another_file_of_the_same_name_size_and_time_is_another_input(copy: Path) -> None:
+    """As two releases of a corpus are, unpacked from archives with fixed times."""
+    old = copy / "corpus" / "notes.jsonl"
+    new = copy / "newer" / "notes.jsonl"
+    new.parent.mkdir()
+    new.write_bytes(old.read_bytes()[::-1])
+    os.utime(new, ns=(old.stat().st_atime_ns, old.stat().st_mtime_ns))
+    assert "ingest" in stale(copy, "--set", 'source.1.paths=["newer/notes.jsonl"]')
+
+
+def test_the_order_of_the_sources_in_the_config_changes_nothing(copy: Path) -> None:
+    config = (copy / "tiny.toml").read_text()
+    head, first, second = config.partition("[split]")[0].split("[[source]]")
+    swapped = f"{head}[[source]]{second}[[source]]{first}[split]{config.partition('[split]')[2]}"
+    (copy / "tiny.toml").write_text(swapped)
+    assert stale(copy) == {}
+    text2lm(copy, "run", "tiny.toml", "--run", "swapped", "--until", "tokens")
+    assert contents(copy / "swapped", *DATA) == contents(copy / "run", *DATA)
+
+
+def test_verify_finds_what_size_and_time_hide_and_repairs_it(copy: Path) -> None:
+    before = contents(copy / "run", *DATA)
+    part = copy / "run" / "clean" / "part-00000.parquet"
+    status, data = part.stat(), bytearray(part.read_bytes())
+    data[100] ^= 1
+    part.write_bytes(data)
+    os.utime(part, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert "nothing to do" in text2lm(copy, *RUN).stdout
+    done = text2lm(copy, *RUN, "--verify")
+    assert "clean: the content of its output clean/part-00000.parquet has changed" in done.stdout
+    assert contents(copy / "run", *DATA) == before
+
+
+def test_status_and_trace_do_not_mix_results_of_different_corpora(copy: Path) -> None:
+    strict = ("--until", "clean", "--set", "clean.thresholds.gopher-quality.min_stop_words=5")
+    text2lm(copy, "run", "tiny.toml", "--run", "run", *strict)
+    status = text2lm(copy, "status", "--run", "run").stdout
+    assert "clean      done" in status and "dedup      stale" in status and "tokens     stale" in status
+    assert "dedup" not in text2lm(copy, "trace", "guide:t20", "--run", "run").stdout
+
+
 def test_a_moved_run_and_a_moved_corpus_are_still_fresh(copy: Path) -> None:
     (copy / "elsewhere").mkdir()
     (copy / "run").rename(copy / "elsewhere" / "moved")
@@ -104,12 +146,16 @@ def test_a_stage_can_be_done_by_hand(copy: Path) -> None:
     before = contents(copy / "run", "dedup")
     shutil.rmtree(copy / "run" / "dedup")
     assert "is missing" in text2lm(copy, "stage", "dedup", "--run", "run", "--seal", code=2).stderr
+    early = text2lm(copy, "stage", "dedup/match", "--run", "run", "--task", "0", code=2)
+    assert "dedup/sign is not finished" in early.stderr
     for step in ("sign", "match", "cluster", "filter"):
         text2lm(copy, "stage", f"dedup/{step}", "--run", "run", "--task", "0")
     text2lm(copy, "stage", "dedup", "--run", "run", "--seal")
     assert contents(copy / "run", "dedup") == before
+    assert "nothing to do" in text2lm(copy, "stage", "dedup", "--run", "run", "--seal").stdout
+    shutil.rmtree(copy / "run" / "dedup")
     assert "no step" in text2lm(copy, "stage", "dedup", "--run", "run", "--task", "0", code=2).stderr
-    assert "has the tasks 0 to 0" in text2lm(copy, "stage", "clean", "--run", "run", "--task", "7", code=2).stderr
+    assert "has the tasks 0 to 0" in text2lm(copy, "stage", "dedup/sign", "--run", "run", "--task", "7", code=2).stderr
 
 
 def test_a_second_run_on_one_directory_is_refused(project: Path) -> None:

@@ -19,7 +19,7 @@ from pretrain.evaluate import evaluate
 from pretrain.export import export_gpt2
 from pretrain.fragments import WEIGHT, Piece, read_full, write_fragments
 from pretrain.model import build_model
-from pretrain.weights import newest_checkpoint
+from pretrain.weights import load_model, newest_checkpoint
 
 
 def save_initial_model(run: Path) -> Path:
@@ -47,7 +47,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_bits_per_byte_is_the_loss_of_transformers_model_over_the_documents_bytes(run: Path) -> None:
     step_dir = save_initial_model(run)
     job = tiny_run.job(ranks=1)
-    found = evaluate(job, run / "tokens/val", newest_checkpoint(job, run / "pretrain/checkpoints"))
+    model = load_model(job, newest_checkpoint(job, run / "pretrain/checkpoints"))
+    found = evaluate(job, model, run / "tokens/val")
 
     export_gpt2(read_full(step_dir), job, write_tokenizer(run / "tokenizer.json"), run / "hf")
     model = GPT2LMHeadModel.from_pretrained(run / "hf").eval()
