@@ -61,6 +61,11 @@ class CleanSettings:
                 for name in values
                 if name not in known
             ]
+            found += [
+                f"clean.thresholds.{rule}.{name} must be a finite number, got {value}"
+                for name, value in values.items()
+                if not math.isfinite(value)
+            ]
         return found
 
 

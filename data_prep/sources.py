@@ -42,13 +42,16 @@ def find_inputs(source: SourceSettings) -> list[dict[str, Any]]:
         return [describe(source, path, folder) for path in files] or [{"source": source.name, "name": source.hub}]
     paths: set[str] = set()
     for pattern in source.paths:
-        matches = glob.glob(pattern, recursive=True)  # noqa: PTH207 (Path.glob takes no absolute pattern)
+        literal = ESCAPED.sub(r"\1", pattern)  # a file that is called so is meant, brackets and all
+        matches = [literal] if Path(literal).is_file() else glob.glob(pattern, recursive=True)  # noqa: PTH207
         found = [path for path in matches if Path(path).is_file()]
         if not found:
             raise UserError(f"source '{source.name}': nothing matches {pattern}; check source.paths in the config")
         paths.update(found)
     root = Path(os.path.commonpath([fixed_directory(pattern) for pattern in source.paths]))
     for path in sorted(paths):
+        if not is_text(path):
+            raise UserError(f"source '{source.name}': the file name {path!r} is not valid UTF-8; rename the file")
         if not path.endswith(SUFFIXES):
             raise UserError(
                 f"source '{source.name}': {path} is of a kind that is not read yet, wanted {' '.join(SUFFIXES)}; "
@@ -62,12 +65,19 @@ def describe(source: SourceSettings, path: Path, root: Path) -> dict[str, Any]:
     return {"source": source.name, "name": name, "path": str(path), "bytes": path.stat().st_size}
 
 
+def is_text(path: str) -> bool:
+    """Whether a file name is valid UTF-8: others reach Python as lone surrogates, which no file of ours can hold."""
+    return not any(0xD800 <= ord(character) < 0xE000 for character in path)
+
+
 def fixed_directory(pattern: str) -> str:
-    """The directory of a pattern before its first wildcard.
+    """The directory of a pattern before its first wildcard; all of it for a file that is there.
 
     >>> fixed_directory("/data/*/x.jsonl"), fixed_directory("/data/a/x.jsonl")
     ('/data', '/data/a')
     """
+    if Path(literal := ESCAPED.sub(r"\1", pattern)).is_file():
+        return str(Path(literal).parent)
     directory = Path(pattern).parent
     while glob.has_magic(ESCAPED.sub("", str(directory))):
         directory = directory.parent

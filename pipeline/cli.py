@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import errno
 import json
+import math
 import os
 import sys
 from collections.abc import Sequence
@@ -186,7 +187,7 @@ def runner_of(root: Path) -> Runner:
 def task_range(text: str) -> range:
     """`"3"` or `"3-7"`, both ends in."""
     first, dash, last = text.partition("-")
-    if not first.isdecimal() or (dash and not last.isdecimal()):
+    if not text.isascii() or not first.isdecimal() or (dash and not last.isdecimal()):
         raise UserError(f"--task {text}: wanted a number or a range such as 0-7")
     tasks = range(int(first), int(last or first) + 1)
     if not tasks:
@@ -230,8 +231,10 @@ def sample(arguments: argparse.Namespace) -> int:
     from pipeline.model_steps import sample as draw
 
     for name, smallest in (("max_tokens", 1), ("temperature", 0), ("top_k", 0)):
-        if not getattr(arguments, name) >= smallest:
+        if not smallest <= getattr(arguments, name) < math.inf:
             raise UserError(f"--{name.replace('_', '-')} must be at least {smallest}, got {getattr(arguments, name)}")
+    if not 0 <= arguments.seed < 2**63:
+        raise UserError(f"--seed must be 0 to 2^63 - 1, got {arguments.seed}")
     directory = open_run(arguments.run) if arguments.run else None
     options = {name: getattr(arguments, name) for name in ("max_tokens", "temperature", "top_k", "seed")}
     print(arguments.prompt + draw(directory, arguments.export, arguments.prompt, **options))

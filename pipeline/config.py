@@ -131,9 +131,10 @@ def apply_override(table: dict[str, Any], override: str) -> None:
     if not equals or not key.strip():
         raise UserError(f"--set {override}: wanted key=value, for example --set train.lr=3e-4")
     try:
-        value = tomllib.loads(f"value = {text}")["value"]
+        parsed = tomllib.loads(f"value = {text}")
     except tomllib.TOMLDecodeError:
-        value = text
+        parsed = {}
+    value = parsed["value"] if list(parsed) == ["value"] else text
     *parents, last = key.strip().split(".")
     target: Any = table
     try:

@@ -155,9 +155,10 @@ def beat(path: Path, stop: threading.Event) -> None:
 
 def read_lock(path: Path) -> dict[str, Any] | None:
     try:
-        return dict(json.loads(path.read_text()))
+        holder = json.loads(path.read_text())
     except (FileNotFoundError, ValueError):
         return None
+    return holder if isinstance(holder, dict) and holder.keys() >= {"host", "pid", "started"} else None
 
 
 def is_alive(holder: dict[str, Any], path: Path) -> bool:

@@ -35,6 +35,7 @@ from pipeline.stages import STAGES, stage_named
 
 DONE, IMPOSSIBLE, PAUSED = 0, 2, 3  # exit codes
 POLL_SECONDS = 0.05
+WORTH_SAYING = ("resumed from", "skipped checkpoint")  # of what training writes into its log
 FULL_DISK_BYTES = 1 << 20
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 
@@ -60,6 +61,8 @@ class Runner:
         """Bring every stage up to date, from the first to `until`; from `first` on, fresh or not."""
         last = place(until) if until else len(STAGES) - 1
         forced = place(first) if first else len(STAGES)
+        if first and forced > last:
+            raise UserError(f"--from {first} comes after --until {until}; name an earlier stage or a later end")
         if first == "pretrain" and not self.restart:
             raise UserError("--from pretrain would train again: add --restart, which sets the old training aside")
         with self.run.lock():
@@ -189,7 +192,15 @@ class Runner:
                 f"step {row['step']:,} of {steps:,}, loss {row['loss']:.3f}, {row['tokens_per_second']:,.0f} tokens/s"
             )
 
-        self._wait(job, context.stage.name, steps, look)
+        log = self.run.logs / f"{context.stage.name}-0.log"
+        log_start = log.stat().st_size if log.exists() else 0
+        try:
+            self._wait(job, context.stage.name, steps, look)
+        finally:
+            written = log.read_bytes()[log_start:] if log.exists() else b""
+            for line in written.decode(errors="replace").splitlines():
+                if line.startswith(WORTH_SAYING):
+                    self.display.say(f"{context.stage.name}: {line}")
         outcome = read_json(self.run.outcome)
         if outcome["outcome"] == "paused":
             saved = f"at step {outcome['step']:,}, checkpoint saved" if outcome["step"] else "before the first step"
@@ -219,7 +230,10 @@ class Runner:
         if self.stop_signals and (not job.ranks or by_signal):
             self.display.say(f"{name}: stopped by a signal; what was finished is kept, run again to go on")
             raise Paused
-        if status.state is State.FAILED:
+        told = (
+            job.ranks and self.run.outcome.exists()
+        )  # the last thing written: a rank that fails after it lost nothing
+        if status.state is State.FAILED and not told:
             raise failure(name, status)
 
     def _set_aside(self, stage: Stage) -> None:

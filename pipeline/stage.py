@@ -107,7 +107,7 @@ class Context:
             if manifest is None:
                 raise UserError(
                     f"stage {self.stage.name} needs {name}, which is not finished; "
-                    f"run: text2lm run CONFIG --until {name}"
+                    f"run: text2lm run CONFIG --run {self.run.root} --until {name}"
                 )
             self._manifests[name] = manifest
         return self._manifests[name]

@@ -89,7 +89,8 @@ def connect(*, rank: int, local_rank: int, world_size: int) -> torch.device:
 
 
 def disconnect() -> None:
-    """Leave the process group."""
+    """Leave the process group, all ranks together: one that leaves early can abort those that still listen."""
+    dist.barrier()
     dist.destroy_process_group()
 
 

@@ -94,7 +94,7 @@ class TrainSettings:
             found.append(f"train.min_lr_ratio must lie between 0 and 1, got {self.min_lr_ratio}")
         if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
             found.append(f"train.betas must be two numbers, each at least 0 and below 1, got {self.betas}")
-        if self.weight_decay < 0:
+        if not 0 <= self.weight_decay < math.inf:
             found.append(f"train.weight_decay must be at least 0, got {self.weight_decay}")
         if self.schedule != "cosine":
             found.append(f'train.schedule must be "cosine", got "{self.schedule}"')

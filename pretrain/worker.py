@@ -65,13 +65,12 @@ def work(run: Path, ranks: RankVariables, stop_request: StopRequest) -> None:
     from pretrain.model import build_model
 
     logging.disable(logging.NOTSET)
-    if not torch.cuda.is_available():
+    if not torch.cuda.is_available() and "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // ranks.local_world_size))
     os.environ["LOCAL_RANK"] = str(ranks.local_rank)  # DeepSpeed looks for it there, which srun does not set
     device = connect(rank=ranks.rank, local_rank=ranks.local_rank, world_size=ranks.world_size)
     engine = Engine(build_model(job), job, device)
     Loop(job, engine, directory, run / "tokens", stop_request).run()
-    engine.barrier()  # rank 0 has written the outcome: leave together
     disconnect()
 
 

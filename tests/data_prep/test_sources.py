@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import glob
 import gzip
 import json
+import os
 import shutil
 from decimal import Decimal
 
@@ -197,6 +199,24 @@ def test_a_gzip_without_one_whole_row(tmp_path, data):
 def test_a_parquet_file_that_is_none(tmp_path):
     (tmp_path / "x.parquet").write_bytes(b"PAR1 and nothing more")
     assert short(rows(source(tmp_path / "x.parquet"))) == {"s:x.parquet#0": "! unreadable-parquet"}
+
+
+def test_brackets_in_names_are_names_where_the_file_is_there(tmp_path):
+    """A directory called so is escaped by the config; a file called so is meant; otherwise brackets are a wildcard."""
+    folder = tmp_path / "w[1]"
+    folder.mkdir()
+    for name in ("a[x].txt", "ax.txt"):
+        (folder / name).write_text(name)
+    escaped = glob.escape(str(folder))
+    assert [piece["name"] for piece in find_inputs(source(f"{escaped}/a[x].txt"))] == ["a[x].txt"]
+    assert [piece["name"] for piece in find_inputs(source(f"{escaped}/a[xy].txt"))] == ["ax.txt"]
+    assert [piece["name"] for piece in find_inputs(source(f"{escaped}/*.txt"))] == ["a[x].txt", "ax.txt"]
+
+
+def test_a_file_name_that_is_not_utf8_is_named(tmp_path):
+    (tmp_path / os.fsdecode(b"bad\xff.txt")).touch()
+    with pytest.raises(UserError, match="is not valid UTF-8"):
+        find_inputs(source(tmp_path / "*.txt"))
 
 
 def test_a_damaged_parquet_file_gives_every_row_group_but_the_damaged(tmp_path):

@@ -63,5 +63,6 @@ def test_the_lock_of_a_living_process_is_respected_and_a_foreign_one_is_not_remo
 def test_what_a_killed_first_start_leaves_does_not_close_the_directory(tmp_path: Path) -> None:
     for name in (".config.toml.77.tmp", ".lock.host.77", "lock.json"):
         (tmp_path / name).write_text("")
+    (tmp_path / "lock.json").write_text("[1]")
     with prepare(tmp_path).lock():
         assert not (tmp_path / ".config.toml.77.tmp").exists()
