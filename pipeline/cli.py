@@ -169,7 +169,7 @@ def plan(arguments: argparse.Namespace) -> int:
 
 
 def stage(arguments: argparse.Namespace) -> int:
-    from pipeline.runner import run_by_hand
+    from pipeline.by_hand import run_by_hand
 
     name, _, step = arguments.name.partition("/")
     tasks = None if arguments.seal else task_range(arguments.task)

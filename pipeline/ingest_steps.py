@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from data_prep.counts import Counts
 from data_prep.document import Broken, Drop
 from data_prep.files import UserError, read_json, write_json
-from data_prep.shards import Ledger, PartWriter, Shard, cut, read_documents, row_groups
+from data_prep.shards import Ledger, PartWriter, Shard, commonest_reason, cut, read_documents, row_groups
 from pipeline.document_steps import part_name
 from pipeline.receipt import Entry
 from pipeline.stage import Context, Result, input_files
@@ -96,8 +96,9 @@ def facts(context: Context, tally: dict[str, int]) -> dict[str, Any]:
     """Documents by source; a source that holds none is an error here, and not ten stages later."""
     for source in context.config.source:
         if not tally.get(source.name):
+            reason = commonest_reason(context.directory / "quarantine", source.name) or "no rows"
             raise UserError(
-                f"source '{source.name}' gave no document; see {context.directory}/quarantine, "
-                "and check its paths and text_field in the config"
+                f"source '{source.name}' gave no document ({reason}); see {context.directory}/quarantine, "
+                "and check its paths, text_field and id_field in the config"
             )
     return {"sources": tally}

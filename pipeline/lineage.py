@@ -13,11 +13,11 @@ from data_prep.files import UserError
 from data_prep.shards import shown
 from data_prep.tokens import TokenFile, token_files
 from pipeline.config import RunConfig
+from pipeline.freshness import sealed_stages
 from pipeline.model_steps import trained_job
 from pipeline.plan import need_stage
 from pipeline.receipt import Manifest
 from pipeline.run_dir import RunDir
-from pipeline.stage import sealed_stages
 from pipeline.stages import STAGES
 
 

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.files import UserError, canonical_json, digest_bytes, read_json, read_json_lines, read_record, write_json
+from pipeline.freshness import changed_settings
 from pipeline.receipt import Manifest
 from pipeline.run_dir import RunDir
-from pipeline.stage import Context, Result, ShardPlan, changed_settings
+from pipeline.stage import Context, Result, ShardPlan
 from pipeline.token_steps import compressed_bits_per_byte
 from pretrain.presets import flops_per_token, parameter_count
 from pretrain.settings import TrainingJob, job_problems, resolve_precision

@@ -6,10 +6,11 @@ from typing import Any
 
 from data_prep.files import UserError, last_json_line
 from pipeline.config import RunConfig
+from pipeline.freshness import NEVER_RUN, changed_settings, sealed_stages, why_stale
 from pipeline.model_steps import training_begun, training_changes
 from pipeline.receipt import Manifest
 from pipeline.run_dir import RunDir
-from pipeline.stage import NEVER_RUN, Context, changed_settings, sealed_stages, why_stale
+from pipeline.stage import Context
 from pipeline.stages import STAGES
 from pretrain.presets import flops_per_token, parameter_count
 

@@ -18,9 +18,10 @@ import pyarrow.parquet as pq
 from data_prep.files import atomic_write, read_json, read_json_lines
 from data_prep.shards import shown
 from pipeline.charts import Bar, Curve, bar_chart, duration, line_chart, page, short, size, small_bar, table, text
+from pipeline.freshness import sealed_stages
 from pipeline.receipt import Manifest
 from pipeline.run_dir import RunDir
-from pipeline.stage import Stage, sealed_stages
+from pipeline.stage import Stage
 
 SAMPLE_ROWS = 5  # shown of each reason
 

@@ -15,22 +15,11 @@ from types import FrameType
 from data_prep.files import UserError, last_json_line, read_json
 from launch.job import Job, JobError, Launcher, State, Status
 from pipeline.config import RunConfig, save_config
+from pipeline.freshness import NEVER_RUN, why_stale
 from pipeline.model_steps import check_training, refuse_other_data, refuse_other_settings, training_begun
 from pipeline.progress import ProgressDisplay
 from pipeline.run_dir import RunDir
-from pipeline.stage import (
-    NEVER_RUN,
-    Context,
-    Stage,
-    Step,
-    begin,
-    begin_beside_others,
-    is_done,
-    need_done,
-    run_task,
-    seal,
-    why_stale,
-)
+from pipeline.stage import Context, Stage, Step, begin, is_done, run_task, seal
 from pipeline.stages import STAGES, stage_named
 
 DONE, IMPOSSIBLE, PAUSED = 0, 2, 3  # exit codes
@@ -267,42 +256,3 @@ def failure(name: str, status: Status) -> Exception:
     if shutil.disk_usage(status.log.parent).free < FULL_DISK_BYTES:  # a log on a full disk may have lost its last words
         last = "the disk is full; free some space and run again"
     return JobError(f"{name} failed ({how}): {last}; see {status.log}")
-
-
-def run_by_hand(runner: Runner, name: str, step_name: str | None, tasks: range | None) -> int:
-    """`text2lm stage`: the tasks of one step (those without a valid receipt), or the seal (`tasks` None).
-
-    Takes no lock, since many batch jobs work on one stage; a parallel program takes it. The shard plan is written if
-    there is none; one that was made for something else is refused, since other jobs may be at work on it.
-    """
-    context = runner.context(stage_named(name))
-    if not runner.run.plan(name).exists():
-        begin_beside_others(context)
-    if context.plan().key != context.key():
-        raise UserError(
-            f"the shard plan of {name} was made for other settings or inputs; "
-            f"bring it up to date: text2lm run CONFIG --run {runner.run.root} --until {name}"
-        )
-    if why_stale(context) is None:
-        runner.display.say(f"{name} is sealed and fresh: nothing to do")
-        return DONE
-    if tasks is None:
-        seal(context)
-        return DONE
-    step = context.stage.step(step_name)
-    if tasks.stop > context.tasks(step):
-        raise UserError(f"{name}/{step.name} has the tasks 0 to {context.tasks(step) - 1}, got {tasks.stop - 1}")
-    need_steps_before(context, step)
-    if step.program:
-        with runner.run.lock():
-            return runner.train(context, step)
-    for task in tasks:
-        if not is_done(context, step, task):
-            run_task(context, step, task)
-    return DONE
-
-
-def need_steps_before(context: Context, step: Step) -> None:
-    """`UserError` unless every task of the steps before is done."""
-    for before in itertools.takewhile(lambda other: other is not step, context.stage.steps):
-        need_done(context, before)

@@ -14,12 +14,10 @@ from typing import Any
 
 from data_prep.counts import Counts
 from data_prep.files import UserError, digest_file, read_record, write_json
-from data_prep.shards import Shard
+from data_prep.shards import Shard, commonest_reason
 from pipeline.config import RunConfig
 from pipeline.receipt import Entry, Manifest, Receipt, damage, entry, key_of
 from pipeline.run_dir import RunDir
-
-NEVER_RUN = "it has not run yet"
 
 
 @dataclass(frozen=True)
@@ -154,52 +152,6 @@ class Context:
         return found
 
 
-def why_stale(context: Context) -> str | None:
-    """A sentence on why the stage must be done again, or None when it is fresh. Its `needs` must be sealed."""
-    stage, run = context.stage, context.run
-    manifest = Manifest.load(run.manifest(stage.name))
-    if manifest is None:
-        return "it was started and not finished" if run.plan(stage.name).exists() else NEVER_RUN
-    if manifest.key != context.key():
-        return changed(manifest, context)
-    return damage(run.root, [*manifest.outputs, *manifest.ledgers], verify=context.verify)
-
-
-def sealed_stages(run: RunDir, stages: Sequence[Stage]) -> dict[str, Manifest]:
-    """The finished stages that were made from what the stages before them hold now, by name, in order.
-
-    Numbers of different corpora never stand together: a stage whose input was redone since is left out.
-    """
-    sealed: dict[str, Manifest] = {}
-    for stage in stages:
-        manifest = Manifest.load(run.manifest(stage.name))
-        if manifest and all(name in sealed and manifest.read(sealed[name]) for name in stage.needs):
-            sealed[stage.name] = manifest
-    return sealed
-
-
-def changed(manifest: Manifest, context: Context) -> str:
-    """In words, what differs between a manifest and the present request."""
-    found = changed_settings(manifest.settings, context.settings())
-    if manifest.version != context.stage.version:
-        found.append(f"the stage itself changed from version {manifest.version} to {context.stage.version}")
-    before = {(item.get("source"), item.get("name", item["path"])): item.get("digest") for item in manifest.inputs}
-    after = {(item.get("source"), item.get("name", item.get("path"))): item.get("digest") for item in context.inputs()}
-    differing = sorted(str(name[1]) for name in before.keys() | after.keys() if before.get(name) != after.get(name))
-    if differing:
-        more = f" and {len(differing) - 1} more" if len(differing) > 1 else ""
-        found.append(f"its input changed ({differing[0]}{more})")
-    return "; ".join(found) or "it was made by another version of text2lm"
-
-
-def changed_settings(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
-    return [
-        f"{name} changed from {before.get(name, 'nothing')} to {after.get(name, 'nothing')}"
-        for name in sorted(before.keys() | after.keys())
-        if before.get(name) != after.get(name)
-    ]
-
-
 def begin(context: Context) -> None:
     """Write the shard plan, unless it is there already for the same key; what an earlier key left is removed first."""
     plan_path, key = context.run.plan(context.stage.name), context.key()
@@ -306,7 +258,10 @@ def check_flow(context: Context, total: Counts) -> None:
         raise UserError(f"{context.stage.name} found no documents in the sources; check source.paths in the config")
     if total.documents_in and not total.documents_out:
         reasons = sorted(total.dropped.items(), key=lambda item: -item[1])
-        most = f"most by {reasons[0][0]} ({reasons[0][1]:,})" if reasons else f"{total.quarantined:,} rows are broken"
+        if reasons:
+            most = f"most by {reasons[0][0]} ({reasons[0][1]:,})"
+        else:
+            most = f"{total.quarantined:,} are broken, most by {commonest_reason(context.directory / 'quarantine')}"
         raise UserError(
             f"{context.stage.name} let none of {total.documents_in:,} documents through: {most}; "
             f"see {context.directory}/{'dropped' if reasons else 'quarantine'} and change the config"

@@ -131,7 +131,7 @@ def write_config(directory: Path, rows: list[bytes], config: str = TINY_CONFIG) 
     [
         ([], "ingest found no documents in the sources"),
         ([b'{"body": "text"}', b'{"text": "one two"}', b""], "clean let none of 1 documents through"),
-        ([b"{", b"\xff"], "ingest let none of 2 documents through: 2 rows are broken; see"),
+        ([b"{", b"\xff"], "ingest let none of 2 documents through: 2 are broken, most by invalid-json; see"),
         ([b'{"text": "Short."}'], "clean let none of 1 documents through: most by gopher-few-words (1)"),
     ],
 )
