@@ -62,6 +62,7 @@ class Runner:
 
     def train(self, context: Context, step: Step) -> int:
         """Run a parallel program alone, by hand."""
+        check_training(context)
         return self._until_paused(lambda: self._run_program(context, step))
 
     def update(self, stage: Stage) -> int:

@@ -8,7 +8,8 @@ import os
 import pydoc_data.topics
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -86,9 +87,6 @@ def write_project(directory: Path) -> None:
     (directory / "tiny.toml").write_text(TINY_CONFIG)
 
 
-Command = Callable[..., subprocess.CompletedProcess[str]]
-
-
 def text2lm(directory: Path, *arguments: str, code: int | None = 0) -> subprocess.CompletedProcess[str]:
     """`text2lm ...` in a process of its own, as a user types it in `directory`; its exit code must be `code`."""
     done = subprocess.run(
@@ -112,3 +110,16 @@ def contents(run: Path, *stages: str) -> dict[str, bytes]:
         for item in [*manifest["outputs"], *manifest["ledgers"]]:
             found[item["path"]] = (run / item["path"]).read_bytes()
     return found
+
+
+@contextmanager
+def small_disk(directory: Path, size: str) -> Iterator[None]:
+    """A real file system of so many bytes, mounted at `directory`. CI fails where it cannot be had; others skip."""
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(directory)]
+    mounted = subprocess.run(mount, capture_output=True, text=True)
+    if mounted.returncode:
+        (pytest.fail if "CI" in os.environ else pytest.skip)(f"no small file system here: {mounted.stderr.strip()}")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", str(directory)], check=True)

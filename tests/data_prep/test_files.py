@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import os
 import subprocess
 import sys
 import time
@@ -24,6 +23,7 @@ from data_prep.files import (
     read_json_lines,
     write_json,
 )
+from tests.conftest import small_disk
 
 # version N is its number in ten digits, 100,000 times: a mixture of two versions or a part of one shows
 WRITE_FOR_EVER = """
@@ -67,12 +67,7 @@ def test_an_error_leaves_the_old_file_and_no_temporary(tmp_path, old):
 
 
 def test_a_full_disk_leaves_the_old_file_and_no_temporary(tmp_path):
-    if os.geteuid() != 0:
-        pytest.skip("only root may mount a small tmpfs")
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", tmp_path], capture_output=True)
-    if mounted.returncode:
-        pytest.skip(f"this machine does not let root mount a tmpfs: {mounted.stderr.decode().strip()}")
-    try:
+    with small_disk(tmp_path, "256k"):
         path = tmp_path / "file"
         atomic_write(path, b"old" * 1000)
         with pytest.raises(OSError) as error:
@@ -82,8 +77,6 @@ def test_a_full_disk_leaves_the_old_file_and_no_temporary(tmp_path):
         assert list(tmp_path.iterdir()) == [path]
         atomic_write(path, b"new" * 1000)  # the space came back
         assert path.read_bytes() == b"new" * 1000
-    finally:
-        subprocess.run(["umount", tmp_path], check=True)
 
 
 def test_a_block_that_never_makes_its_file_publishes_nothing(tmp_path):
