@@ -8,8 +8,6 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer
 
-from data_prep.bpe import END_OF_TEXT
-
 
 def load_tokenizer(path: Path) -> Tokenizer:
     """The tokenizer as text meets it: a special token's name inside a document is text, never the special id."""
@@ -18,7 +16,7 @@ def load_tokenizer(path: Path) -> Tokenizer:
     return tokenizer
 
 
-def encode(tokenizer: Tokenizer, texts: list[str]) -> list[npt.NDArray[np.int64]]:
-    """The ids of each text, closed by end-of-text."""
-    end = tokenizer.token_to_id(END_OF_TEXT)
-    return [np.asarray([*encoding.ids, end], np.int64) for encoding in tokenizer.encode_batch_fast(texts)]
+def encode(tokenizer: Tokenizer, texts: list[str], end_of_text: int) -> list[npt.NDArray[np.int64]]:
+    """The ids of each text, closed by the id of end-of-text."""
+    encodings = tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+    return [np.asarray([*encoding.ids, end_of_text], np.int64) for encoding in encodings]

@@ -1,7 +1,7 @@
 """The settings of data preparation: what a config file may say of sources, cleaning, dedup, scrub, split, tokenizer.
 
-Plain data: importing this module loads nothing. Every field is part of a stage's identity (changing it redoes the
-stage). `problems()` returns sentences and changes nothing.
+Plain data: importing this module loads nothing. Every field that is not marked *execution* is part of a stage's
+identity (changing it redoes the stage). `problems()` returns sentences and changes nothing.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ class SourceSettings:
     text_field: str = "text"
     id_field: str | None = None
     weight: float = 1.0  # share of the training tokens, relative to the other sources
+    # passes over its tokens at which a training that would make more is refused (Muennighoff et al. 2023: up to 4 help)
+    max_epochs: float = field(default=math.inf, metadata={"execution": True})
     rules: list[str] | None = None  # this source's own cleaning rules instead of clean.rules
 
     def problems(self) -> list[str]:
@@ -44,6 +46,8 @@ class SourceSettings:
             found.append(f"{where}: id_field must be another field than text_field, got '{self.id_field}' for both")
         if not 0 < self.weight < math.inf:
             found.append(f"{where}: weight must be a number above 0, got {self.weight}")
+        if not self.max_epochs > 0:
+            found.append(f"{where}: max_epochs must be a number above 0, got {self.max_epochs}")
         return found + unknown_rules(f"{where}: rules", self.rules or [])
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import struct
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import cached_property
@@ -107,34 +107,51 @@ class TokenFile:
         self.prefix = prefix
         index_path, bin_path = prefix.with_suffix(".idx"), prefix.with_suffix(".bin")
         try:
-            index, size_bytes = index_path.read_bytes(), bin_path.stat().st_size
+            with index_path.open("rb") as file:
+                header = file.read(HEADER.size)
+            index_bytes, size_bytes = index_path.stat().st_size, bin_path.stat().st_size
         except FileNotFoundError as error:
             raise UserError(f"token file {error.filename} is missing; run again with --from tokens") from None
-        if not index.startswith(MAGIC) or len(index) < HEADER.size:
+        if not header.startswith(MAGIC) or len(header) < HEADER.size:
             raise UserError(
                 f"{index_path} is not a Megatron index: it does not begin with MMIDIDX; run again with --from tokens"
             )
-        _, version, code, sequences, boundaries = HEADER.unpack_from(index)
+        _, version, code, sequences, boundaries = HEADER.unpack(header)
         expected = HEADER.size + sequences * 12 + boundaries * 8
-        if version != 1 or code not in DTYPE_CODES or len(index) != expected:
+        if version != 1 or code not in DTYPE_CODES or index_bytes != expected:
             raise UserError(
                 f"{index_path} is truncated or of another version: got version {version}, dtype code {code}, "
-                f"{len(index)} bytes, wanted version 1, code 4 or 8, {expected} bytes; run again with --from tokens"
+                f"{index_bytes} bytes, wanted version 1, code 4 or 8, {expected} bytes; run again with --from tokens"
             )
         self.dtype = np.dtype(DTYPE_CODES[code])
+        index = np.memmap(index_path, dtype=np.uint8, mode="r")
         self.lengths = np.frombuffer(index, np.int32, sequences, HEADER.size)
+        self._offsets = np.frombuffer(index, np.int64, sequences, HEADER.size + sequences * 4)  # bytes
         wanted_bytes = int(self.lengths.sum(dtype=np.int64)) * self.dtype.itemsize
         if size_bytes != wanted_bytes:
             raise UserError(
                 f"{bin_path} is truncated: got {size_bytes} bytes, its index wants {wanted_bytes}; "
                 "run again with --from tokens"
             )
-        self.ends = np.cumsum(self.lengths, dtype=np.int64)  # token offset at which each document ends
         self.ids: Ids = np.memmap(bin_path, dtype=self.dtype, mode="r") if size_bytes else np.zeros(0, self.dtype)
 
     def __len__(self) -> int:
         """Tokens."""
         return len(self.ids)
+
+    @cached_property
+    def ends(self) -> npt.NDArray[np.int64]:
+        """The token offset at which each document ends."""
+        return np.cumsum(self.lengths, dtype=np.int64)
+
+    def first_document(self, token: int) -> int:
+        """The first document that begins at token `token` or later."""
+        # numpy's own search would copy all offsets, which Megatron's header leaves unaligned
+        return bisect_left(self._offsets, token * self.dtype.itemsize)
+
+    def document_starts(self, start: int, stop: int) -> npt.NDArray[np.int64]:
+        """Token offsets in `start .. stop` at which a document begins."""
+        return self._offsets[self.first_document(start) : self.first_document(stop)] // self.dtype.itemsize
 
     @cached_property
     def rows(self) -> list[DocumentRow]:
@@ -186,10 +203,18 @@ class TokenStream:
         """Ids of the documents that have a token in `start .. stop`, in order."""
         found = []
         for number, low, high in self._pieces(start, stop):
-            ends = self.files[number].ends
-            first, last = np.searchsorted(ends, [low, high - 1], side="right")
-            found += [row.id for row in self.files[number].rows[int(first) : int(last) + 1]]
+            file = self.files[number]
+            first = file.first_document(low + 1) - 1
+            found += [row.id for row in file.rows[first : file.first_document(high)]]
         return found
+
+    def document_starts(self, start: int, stop: int) -> npt.NDArray[np.int64]:
+        """Token offsets in `start .. stop` at which a document begins."""
+        found = [
+            self.files[number].document_starts(low, high) + self.starts[number]
+            for number, low, high in self._pieces(start, stop)
+        ]
+        return np.concatenate(found) if found else np.zeros(0, np.int64)
 
     @property
     def document_count(self) -> int:

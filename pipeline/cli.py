@@ -61,8 +61,10 @@ def parser() -> Parser:
     run.add_argument("--restart", action="store_true", help="train from scratch; the old training is set aside")
     run.add_argument("--verify", action="store_true", help="check every recorded digest")
 
-    plan = verb("plan", "say what a run would do and why; touches nothing")
+    plan = verb("plan", "say what a run would do, why, and what it would cost; touches nothing")
     takes_config(plan)
+    plan.add_argument("--mfu", type=float, default=0.4, help="the share of a GPU's peak that training uses")
+    plan.add_argument("--peak-tflops", type=float, help="that peak (default: of the GPU here, or an H100's)")
     plan.add_argument("--json", action="store_true", help="for programs")
 
     stage = verb("stage", "do some tasks of one stage, or seal it: what a batch job runs")
@@ -86,12 +88,19 @@ def parser() -> Parser:
     sample = verb("sample", "let the model write")
     where = sample.add_mutually_exclusive_group(required=True)
     where.add_argument("--run", type=Path, metavar="DIR", help="run directory")
-    where.add_argument("--export", type=Path, metavar="DIR", help="transformers-format GPT-2 directory")
+    where.add_argument("--export", type=Path, metavar="DIR", help="transformers-format directory")
     sample.add_argument("--prompt", default="", help="text to go on from (default: the beginning of a document)")
     sample.add_argument("--max-tokens", type=int, default=200)
-    sample.add_argument("--temperature", type=float, default=0.8, help="0 always takes the likeliest token")
+    sample.add_argument("--temperature", type=float, help="0 takes the likeliest token (default: 0.8, with --beams 0)")
     sample.add_argument("--top-k", type=int, default=50, help="choose among so many; 0: all")
+    sample.add_argument("--top-p", type=float, default=1.0, help="choose among the likeliest with this probability")
+    sample.add_argument("--beams", type=int, default=1, help="search the likeliest text with so many beams; no chance")
     sample.add_argument("--seed", type=int, default=1)
+
+    sync = verb("sync", "send the metrics of a training to wandb, as one run however often it was resumed")
+    takes_run(sync)
+    sync.add_argument("--mode", choices=("online", "offline"), default="online", help="offline: files to send later")
+    sync.add_argument("--project", metavar="NAME", help="at wandb (default: the config's wandb.project)")
 
     takes_run(verb("export", "write RUN/export/hf, a directory that transformers loads"))
     verb("doctor", "say what this machine has and what is missing")
@@ -163,7 +172,13 @@ def plan(arguments: argparse.Namespace) -> int:
     from pipeline.plan import plan as make_plan
     from pipeline.plan import plan_lines
 
-    facts = make_plan(load_config(arguments.config, arguments.set), RunDir(run_directory(arguments)))
+    mfu, peak = arguments.mfu, arguments.peak_tflops
+    if not 0 < mfu <= 1:
+        raise UserError(f"--mfu must be above 0 and at most 1, got {mfu}; try 0.4")
+    if peak is not None and not 0 < peak < math.inf:
+        raise UserError(f"--peak-tflops must be above 0, got {peak}; an H100 has 989 in bf16")
+    config, directory = load_config(arguments.config, arguments.set), RunDir(run_directory(arguments))
+    facts = make_plan(config, directory, mfu=mfu, peak_tflops=peak)
     print(json.dumps(facts, indent=1) if arguments.json else "\n".join(plan_lines(facts)))
     return 0
 
@@ -230,14 +245,28 @@ def batch(arguments: argparse.Namespace) -> int:
 def sample(arguments: argparse.Namespace) -> int:
     from pipeline.model_steps import sample as draw
 
-    for name, smallest in (("max_tokens", 1), ("temperature", 0), ("top_k", 0)):
+    if arguments.temperature is None:
+        arguments.temperature = 0.0 if arguments.beams > 1 else 0.8
+    for name, smallest in (("max_tokens", 1), ("temperature", 0), ("top_k", 0), ("top_p", 0), ("beams", 1)):
         if not smallest <= getattr(arguments, name) < math.inf:
             raise UserError(f"--{name.replace('_', '-')} must be at least {smallest}, got {getattr(arguments, name)}")
     if not 0 <= arguments.seed < 2**63:
         raise UserError(f"--seed must be 0 to 2^63 - 1, got {arguments.seed}")
     directory = open_run(arguments.run) if arguments.run else None
-    options = {name: getattr(arguments, name) for name in ("max_tokens", "temperature", "top_k", "seed")}
+    names = ("max_tokens", "temperature", "top_k", "top_p", "beams", "seed")
+    options = {name: getattr(arguments, name) for name in names}
     print(arguments.prompt + draw(directory, arguments.export, arguments.prompt, **options))
+    return 0
+
+
+def sync(arguments: argparse.Namespace) -> int:
+    from pretrain.sync import sync as send
+
+    directory = open_run(arguments.run)
+    synced = send(directory.metrics.parent, online=arguments.mode == "online", project=arguments.project)
+    print(f"run {synced.run_id}: {synced.rows:,} steps in {synced.place}")
+    if arguments.mode == "offline":
+        print(f"send it with: wandb sync {synced.place}")
     return 0
 
 
@@ -271,6 +300,7 @@ VERBS = {
     "trace": trace,
     "batch": batch,
     "sample": sample,
+    "sync": sync,
     "export": export,
     "doctor": doctor,
 }

@@ -29,7 +29,11 @@ from data_prep.settings import (
     TokenizerSettings,
 )
 from launch.settings import LaunchSettings
-from pretrain.settings import CheckpointSettings, ModelSettings, TrainSettings, WandbSettings, batch_problems
+from pretrain.architecture import ModelSettings
+from pretrain.checks import batch_problems, deepspeed_problems
+from pretrain.presets import PRESETS
+from pretrain.settings import CheckpointSettings, TrainSettings, WandbSettings
+from pretrain.transformers_config import import_problems, settings_of
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,7 @@ class RunConfig:
     train: TrainSettings = field(default_factory=TrainSettings)
     checkpoint: CheckpointSettings = field(default_factory=CheckpointSettings)
     wandb: WandbSettings = field(default_factory=WandbSettings)
+    deepspeed: dict[str, Any] = field(default_factory=dict)  # handed through to DeepSpeed: how to run, never what
     launch: LaunchSettings = field(default_factory=LaunchSettings)
 
     def problems(self) -> list[str]:
@@ -57,9 +62,11 @@ class RunConfig:
         ]
         if not names:
             found.append("the config names no [[source]]; add one with name and paths")
-        tables = [getattr(self, item.name) for item in dataclasses.fields(self) if item.name not in ("source", "seed")]
+        plain = ("source", "seed", "deepspeed")
+        tables = [getattr(self, item.name) for item in dataclasses.fields(self) if item.name not in plain]
         for table in [*self.source, *tables]:
             found += table.problems()
+        found += deepspeed_problems(self.deepspeed)
         if not 0 <= self.seed < 2**63:
             found.append(f"seed must be 0 to 2^63 - 1, got {self.seed}")
         return list(dict.fromkeys(found)) or batch_problems(self.model, self.train, self.launch.ranks)
@@ -73,10 +80,10 @@ class RunConfig:
 
 
 def flatten(value: Any, path: list[str], where: str, flat: dict[str, Any]) -> None:
-    """Collect the settings at `path` below `value`; a list of tables is walked by the tables' names."""
+    """Collect the settings at `path` below `value`; a list of tables is walked by the tables' names or numbers."""
     if isinstance(value, list) and value and dataclasses.is_dataclass(value[0]):
-        for table in value:
-            flatten(table, path, f"{where}.{table.name}", flat)
+        for number, table in enumerate(value):
+            flatten(table, path, f"{where}.{getattr(table, 'name', number)}", flat)
     elif dataclasses.is_dataclass(value):
         for item in dataclasses.fields(value):
             if item.metadata.get("execution") or (path and item.name != path[0]):
@@ -106,8 +113,14 @@ def load_config(path: Path, overrides: typing.Sequence[str] = ()) -> RunConfig:
             source["paths"] = [absolute(item, path.resolve().parent) for item in source["paths"]]
         if isinstance(source, dict) and isinstance(source.get("hub"), str) and (path.parent / source["hub"]).is_dir():
             source["hub"] = str((path.parent / source["hub"]).resolve())
+    train = table.get("train")
+    if isinstance(train, dict) and isinstance(train.get("init_from"), str) and train["init_from"]:
+        train["init_from"] = str((path.parent / Path(train["init_from"]).expanduser()).resolve())
+    apply_published(table)
     config = typing.cast(RunConfig, build(RunConfig, table, ""))
     problems = config.problems()
+    if config.train.init_from and not problems:
+        problems = import_problems(Path(config.train.init_from), config.model)
     if problems:
         raise UserError(f"config {path}: {'; '.join(problems)}")
     return config
@@ -118,6 +131,19 @@ def absolute(pattern: Any, directory: Path) -> Any:
     if not isinstance(pattern, str) or os.path.isabs(os.path.expanduser(pattern)):  # noqa: PTH111, PTH117
         return os.path.expanduser(pattern) if isinstance(pattern, str) else pattern  # noqa: PTH111
     return os.path.normpath(f"{glob.escape(str(directory))}/{pattern}")
+
+
+def apply_published(table: dict[str, Any]) -> None:
+    """The keys of the model's preset, or of the model that training goes on from, as if they had been typed."""
+    model, train = (table.setdefault(name, {}) for name in ("model", "train"))
+    if not isinstance(model, dict) or not isinstance(train, dict):
+        return  # `build` says so
+    preset = PRESETS.get(str(model.get("preset")), {})
+    shape = preset.get("model", {})
+    if isinstance(train.get("init_from"), str) and train["init_from"]:
+        imported, _ = settings_of(Path(train["init_from"]))
+        shape = shape | dataclasses.asdict(imported) | {"preset": ""}
+    table["model"], table["train"] = shape | model, preset.get("train", {}) | train
 
 
 def nearest_file(path: Path) -> str:
@@ -154,6 +180,8 @@ def build(kind: Any, value: Any, where: str) -> Any:
         if not isinstance(value, dict):
             raise UserError(f"config: {where} must be a table, got {describe(value)}")
         return build_table(kind, value, where)
+    if kind is typing.Any:
+        return value
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin is types.UnionType:  # only ever "X | None", and TOML has no null
         return build(arguments[0], value, where)

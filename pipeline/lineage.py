@@ -14,11 +14,11 @@ from data_prep.shards import shown
 from data_prep.tokens import TokenFile, token_files
 from pipeline.config import RunConfig
 from pipeline.freshness import sealed_stages
-from pipeline.model_steps import trained_job
 from pipeline.plan import need_stage
 from pipeline.receipt import Manifest
 from pipeline.run_dir import RunDir
 from pipeline.stages import STAGES
+from pipeline.training_steps import trained_job
 
 
 def trace(config: RunConfig, run: RunDir, document_id: str) -> list[str]:
@@ -82,4 +82,4 @@ def documents_of_step(run: RunDir, step: int) -> list[str]:
     job = trained_job(run)
     if not 1 <= step <= job.train.steps:
         raise UserError(f"--step {step}: this training has steps 1 to {job.train.steps}")
-    return documents(job, run.tokens / "train", step)
+    return documents(job, run.tokens / "train", step, run.windows)

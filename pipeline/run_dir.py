@@ -47,6 +47,10 @@ class RunDir:
         return self.root / "pretrain" / "checkpoints"
 
     @property
+    def windows(self) -> Path:
+        return self.root / "pretrain" / "windows"
+
+    @property
     def metrics(self) -> Path:
         return self.root / "pretrain" / "metrics.jsonl"
 

@@ -16,11 +16,11 @@ from data_prep.files import UserError, last_json_line, read_json
 from launch.job import Job, JobError, Launcher, State, Status
 from pipeline.config import RunConfig, save_config
 from pipeline.freshness import NEVER_RUN, why_stale
-from pipeline.model_steps import check_training, refuse_other_data, refuse_other_settings, training_begun
 from pipeline.progress import ProgressDisplay
 from pipeline.run_dir import RunDir
 from pipeline.stage import Context, Stage, Step, begin, is_done, run_task, seal
 from pipeline.stages import STAGES, stage_named
+from pipeline.training_steps import check_training, refuse_other_data, refuse_other_settings, training_begun
 
 DONE, IMPOSSIBLE, PAUSED = 0, 2, 3  # exit codes
 POLL_SECONDS = 0.05
@@ -178,8 +178,9 @@ class Runner:
             row = last_json_line(self.run.metrics)
             if row is None:
                 return 0, "starting"
+            loss = "none" if row["loss"] is None else f"{row['loss']:.3f}"
             return row["step"], (
-                f"step {row['step']:,} of {steps:,}, loss {row['loss']:.3f}, {row['tokens_per_second']:,.0f} tokens/s"
+                f"step {row['step']:,} of {steps:,}, loss {loss}, {row['tokens_per_second']:,.0f} tokens/s"
             )
 
         log = self.run.logs / f"{context.stage.name}-0.log"
@@ -192,6 +193,8 @@ class Runner:
                 if line.startswith(WORTH_SAYING):
                     self.display.say(f"{context.stage.name}: {line}")
         outcome = read_json(self.run.outcome)
+        if "reason" in outcome:
+            raise JobError(f"{context.stage.name} paused: {outcome['reason']}")
         if outcome["outcome"] == "paused":
             saved = f"at step {outcome['step']:,}, checkpoint saved" if outcome["step"] else "before the first step"
             self.display.say(f"{context.stage.name}: paused {saved}; run again to go on")

@@ -59,8 +59,9 @@ class Stage:
     say: Callable[[Manifest], str] = lambda manifest: ""  # the line for people when it is done
 
     def step(self, name: str | None) -> Step:
-        if name is None and len(self.steps) == 1:
-            return self.steps[0]
+        main = [step for step in self.steps if step.program] or self.steps
+        if name is None and len(main) == 1:
+            return main[0]
         for step in self.steps:
             if step.name == name:
                 return step
@@ -254,7 +255,7 @@ def need_done(context: Context, step: Step) -> None:
 
 def check_flow(context: Context, total: Counts) -> None:
     """A stage that lets nothing out is an error here and not ten stages later."""
-    if context.stage.inputs and not total.documents_in:
+    if not context.stage.needs and not total.documents_in:
         raise UserError(f"{context.stage.name} found no documents in the sources; check source.paths in the config")
     if total.documents_in and not total.documents_out:
         reasons = sorted(total.dropped.items(), key=lambda item: -item[1])
@@ -272,7 +273,7 @@ def input_files(context: Context, found: Iterable[Entry]) -> list[Entry]:
     """Files outside the run as inputs: digests come from the last plan where path, size and time are as they were."""
     plan_path = context.run.plan(context.stage.name)
     recorded = ShardPlan.load(plan_path).inputs if plan_path.exists() else []
-    known = {(item["source"], item["name"]): item for item in recorded if "digest" in item}
+    known = {(item["source"], item["name"]): item for item in recorded if "source" in item and "digest" in item}
     entries = []
     for item in found:
         if "path" in item:

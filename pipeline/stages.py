@@ -6,7 +6,7 @@ Adding a stage is one function in a `*_steps` module, one row here, and one test
 from __future__ import annotations
 
 from data_prep.files import UserError
-from pipeline import dedup_steps, document_steps, ingest_steps, model_steps, token_steps
+from pipeline import dedup_steps, document_steps, ingest_steps, model_steps, token_steps, training_steps
 from pipeline.receipt import Manifest
 from pipeline.report import write_report
 from pipeline.stage import Context, Result, Stage, Step
@@ -97,9 +97,10 @@ STAGES: tuple[Stage, ...] = (
     ),
     Stage(
         "tokenizer",
-        steps=(Step("train", token_steps.train_tokenizer),),
+        steps=(Step("train", token_steps.make_tokenizer),),
         needs=("split",),
         reads=("tokenizer",),
+        inputs=token_steps.tokenizer_inputs,
         say=lambda manifest: f"{manifest.facts['vocab_size']:,} tokens in the vocabulary",
     ),
     Stage(
@@ -116,11 +117,14 @@ STAGES: tuple[Stage, ...] = (
     ),
     Stage(
         "pretrain",
-        steps=(Step("train", model_steps.collect_training, program=model_steps.start_training),),
+        steps=(
+            Step("windows", training_steps.cut_windows),
+            Step("train", training_steps.collect_training, program=training_steps.start_training),
+        ),
         needs=("tokens", "tokenizer"),
         reads=("seed", "model", "train", "source.weight"),
         keeps=True,
-        facts=model_steps.training_facts,
+        facts=training_steps.training_facts,
         say=say_training,
     ),
     Stage(
@@ -132,9 +136,10 @@ STAGES: tuple[Stage, ...] = (
     ),
     Stage(
         "export",
-        steps=(Step("gpt2", model_steps.export),),
+        steps=(Step("transformers", model_steps.export),),
         needs=("tokenizer", "pretrain"),
-        say=lambda manifest: "export/hf",
+        facts=model_steps.export_facts,
+        say=lambda manifest: str(manifest.facts["what"]),
     ),
     Stage(
         "report",

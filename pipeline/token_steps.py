@@ -15,11 +15,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data_prep.counts import Counts
-from data_prep.files import atomic_file, atomic_write
+from data_prep.files import atomic_file, atomic_write, write_json
 from data_prep.shards import read_documents, row_groups, save_table
 from data_prep.split import unit_hash
 from data_prep.tokens import DocumentRow, TokenStream, TokenWriter, dtype_for, token_files
-from pipeline.stage import Context, Result
+from pipeline.receipt import Entry
+from pipeline.stage import Context, Result, input_files
+from pretrain.transformers_config import end_of_text_of, settings_of, tokenizer_of
 
 TOKEN_FILE_BYTES = 2 << 30  # a token file is closed at about this size and the next one begun
 ENCODE_BATCH = 512  # documents given to the tokenizer at once
@@ -29,22 +31,49 @@ def texts_of(context: Context, parts: list[str]) -> Iterator[str]:
     return (document.text for document in read_documents(context.run.root, row_groups(context.run.root, parts)))
 
 
-def train_tokenizer(context: Context, task: int) -> Result:
-    """Byte-level BPE on the train side only."""
-    from data_prep.bpe import train
+def tokenizer_inputs(context: Context) -> list[Entry]:
+    """The split documents, and the model that training goes on from, whose tokenizer it keeps."""
+    directory = Path(context.config.train.init_from)
+    files = sorted(directory.glob("*.json")) + sorted(directory.glob("*.safetensors"))
+    found = [
+        {"source": "train.init_from", "name": path.name, "path": str(path), "bytes": path.stat().st_size}
+        for path in (files if context.config.train.init_from else [])
+    ]
+    return [*context.upstream("split").outputs, *input_files(context, found)]
 
+
+def make_tokenizer(context: Context, task: int) -> Result:
+    """Byte-level BPE on the train side only; or the tokenizer of the model that training goes on from."""
+    from data_prep.bpe import END_OF_TEXT, train
+
+    if context.config.train.init_from:
+        return take_tokenizer(context, Path(context.config.train.init_from))
     parts = [part for part in context.parts("split") if part.startswith("split/train/")]
     tokenizer = train(texts_of(context, parts), vocab_size=context.config.tokenizer.vocab_size)
     atomic_write(context.run.tokenizer, tokenizer.to_str(pretty=True))
-    return Result([context.run.tokenizer], tally={"vocab_size": tokenizer.get_vocab_size()})
+    end_of_text = tokenizer.token_to_id(END_OF_TEXT)
+    assert end_of_text is not None
+    tally = {"vocab_size": tokenizer.get_vocab_size(), "end_of_text": end_of_text}
+    return Result([context.run.tokenizer], tally=tally)
+
+
+def take_tokenizer(context: Context, directory: Path) -> Result:
+    """The tokenizer.json of an exported model, and beside it the digests of the files it came with."""
+    _, vocab_size = settings_of(directory)
+    end_of_text = end_of_text_of(directory)
+    atomic_write(context.run.tokenizer, tokenizer_of(directory, vocab_size).read_bytes())
+    origin = context.run.tokenizer.with_name("init_from.json")
+    files = {item["name"]: item["digest"] for item in context.inputs() if item.get("source") == "train.init_from"}
+    write_json(origin, files)
+    return Result([context.run.tokenizer, origin], tally={"vocab_size": vocab_size, "end_of_text": end_of_text})
 
 
 def tokens_encode(context: Context, task: int) -> Result:
     """A shard's ids in one array, and a table of its documents."""
     from data_prep.encode import encode, load_tokenizer
 
-    tokenizer = load_tokenizer(context.run.tokenizer)
-    dtype = dtype_for(tokenizer.get_vocab_size())
+    tokenizer, facts = load_tokenizer(context.run.tokenizer), context.upstream("tokenizer").facts
+    dtype = dtype_for(facts["vocab_size"])
     documents = read_documents(context.run.root, context.shard(task))
     rows: dict[str, list[Any]] = {"id": [], "source": [], "bytes": [], "tokens": []}
     counts = Counts()
@@ -52,7 +81,8 @@ def tokens_encode(context: Context, task: int) -> Result:
     ids_path, rows_path = directory / f"ids-{task:05d}.bin", directory / f"rows-{task:05d}.parquet"
     with atomic_file(ids_path) as file:
         while batch := list(itertools.islice(documents, ENCODE_BATCH)):
-            for document, ids in zip(batch, encode(tokenizer, [document.text for document in batch]), strict=True):
+            encoded = encode(tokenizer, [document.text for document in batch], facts["end_of_text"])
+            for document, ids in zip(batch, encoded, strict=True):
                 file.write(ids.astype(dtype).tobytes())
                 size_bytes = len(document.text.encode())
                 for name, value in zip(rows, (document.id, document.source, size_bytes, len(ids)), strict=True):
@@ -66,9 +96,7 @@ def tokens_encode(context: Context, task: int) -> Result:
 
 def tokens_write(context: Context, task: int) -> Result:
     """Token files by side and source, the documents in an order drawn once from the seed and their ids."""
-    from data_prep.encode import load_tokenizer
-
-    vocab_size = load_tokenizer(context.run.tokenizer).get_vocab_size()
+    vocab_size = context.upstream("tokenizer").facts["vocab_size"]
     shards = context.plan().shards
     directory = context.run.work("tokens", "encode")
     outputs: list[Path] = []

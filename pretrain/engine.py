@@ -1,7 +1,7 @@
 """The one place that knows DeepSpeed: a training step, saving and loading, and what ranks tell each other.
 
-Loss is normalised by the tokens of the whole step: DeepSpeed averages over micro-batches and ranks, which is
-compensated exactly, so any number of ranks and any micro-batch minimise the same function.
+The loss is normalised by the targets of the whole step, over all ranks and micro-batches, so any number of ranks and
+any micro-batch minimise the same function.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import datetime
 import io
 import logging
 import math
+import resource
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
@@ -19,45 +20,62 @@ from typing import Any, NamedTuple
 import deepspeed
 import torch
 import torch.distributed as dist
-from deepspeed.runtime.bf16_optimizer import BF16_Optimizer
-from deepspeed.runtime.zero.stage_1_and_2 import DeepSpeedZeroOptimizer
 from deepspeed.utils import logger as deepspeed_logger
 from torch import Tensor
 from torch._C._distributed_c10d import HashStore
 
 from data_prep.files import UserError
 from pretrain.fragments import WEIGHT, Piece, read_into, write_fragments
+from pretrain.layout import Layout
 from pretrain.model import GPT
 from pretrain.optim import build_optimizer
 from pretrain.settings import TrainingJob
 
 COLLECTIVE_TIMEOUT = datetime.timedelta(minutes=10)  # a rank whose peer died gives up after this
-MOMENTS = ("exp_avg", "exp_avg_sq")  # AdamW's names for its first and second moment
+LOSS_SCALE_STATE = ("cur_scale", "cur_iter", "last_overflow_iter", "cur_hysteresis")  # of DeepSpeed's DynamicLossScaler
+
+MicroBatch = tuple[Tensor, Tensor, Tensor | None, Tensor | None]  # batches.Batch, as tensors on the engine's device
 
 
 class StepResult(NamedTuple):
     """What one optimizer step tells: equal on all ranks."""
 
-    loss: float  # mean over the step's tokens, nats
+    loss: float  # mean over the step's targets, nats; without label smoothing and z-loss
     grad_norm: float  # before clipping
+    targets: int  # over all ranks
+    skipped: bool  # the loss or the gradient was not finite on some rank: nothing changed on any
     stop: bool  # some rank asked to stop
+    loss_scale: float | None  # fp16: the factor on the next step's loss
 
 
 def deepspeed_config(job: TrainingJob, ranks: int) -> dict[str, Any]:
-    """DeepSpeed's configuration for a job: a pure function, compared with a record in the tests."""
+    """DeepSpeed's configuration for a job: a pure function, compared with records in the tests."""
     train = job.train
+    zero: dict[str, Any] = {"stage": train.zero_stage}
+    if train.offload != "none":
+        zero["offload_optimizer"] = {"device": "cpu", "pin_memory": True}
+    if train.offload == "parameters":
+        zero["offload_param"] = {"device": "cpu", "pin_memory": True}
     config: dict[str, Any] = {
+        "train_batch_size": train.micro_batch_size * ranks,
         "train_micro_batch_size_per_gpu": train.micro_batch_size,
-        "gradient_accumulation_steps": job.samples_per_step // ranks // train.micro_batch_size,
         "gradient_clipping": train.grad_clip,
-        "zero_optimization": {"stage": train.zero_stage},
+        "zero_optimization": zero,
         "zero_allow_untested_optimizer": True,  # torch's own AdamW: DeepSpeed's would be compiled at first use
+        "zero_force_ds_cpu_optimizer": False,
+        "timers": {"throughput": {"enabled": False}},  # it waits for the device twice a step
         "steps_per_print": 2**62,
     }
-    if train.precision == "bf16":
-        config["bf16"] = {"enabled": True}
+    if train.precision in ("bf16", "fp16"):
+        config[train.precision] = {"enabled": True}
         config["data_types"] = {"grad_accum_dtype": "fp32"}
-    return config
+    return _merged(config, job.deepspeed)
+
+
+def _merged(config: dict[str, Any], extra: dict[str, Any]) -> dict[str, Any]:
+    """`config` with the keys of `extra`, tables in tables merged alike."""
+    tables = [key for key, value in extra.items() if isinstance(value, dict) and isinstance(config.get(key), dict)]
+    return config | extra | {key: _merged(config[key], extra[key]) for key in tables}
 
 
 def connect(*, rank: int, local_rank: int, world_size: int) -> torch.device:
@@ -101,43 +119,82 @@ class Engine:
         self.rank = dist.get_rank()
         self.ranks = dist.get_world_size()
         self.device = device
-        self._shapes = {name: list(parameter.shape) for name, parameter in model.named_parameters()}
+        self._train = job.train
+        initial = {name: parameter.detach() for name, parameter in model.named_parameters()}
+        self._shapes = {name: list(tensor.shape) for name, tensor in initial.items()}
+        model.checkpointing = job.train.activation_checkpointing
+        if job.train.compile:
+            for block in model.blocks:  # the blocks alone: DeepSpeed's hooks and the loss stay outside of the graph
+                block.compile()
         model = model.to(device)
         self._adamw = build_optimizer(model, job.train)
         config = deepspeed_config(job, self.ranks)
-        self._accumulation_steps: int = config["gradient_accumulation_steps"]
         with contextlib.redirect_stdout(io.StringIO()):  # memory use at every turn
             self._engine, *_ = deepspeed.initialize(model=model, optimizer=self._adamw, config=config)
-        self._names = {parameter: name for name, parameter in model.named_parameters()}
+        self._layout = Layout(self._engine.optimizer, self._adamw)
+        self._loss_scaler = self._engine.optimizer.loss_scaler if job.train.precision == "fp16" else None
+        if self._loss_scaler is not None:
+            self._loss_scaler.raise_error_at_min_scale = False  # a step that overflows is skipped at any scale
+        self._parameters = dict(model.named_parameters())
         self.model = model  # its weights are the current ones; for looking, not for training
+        for name, piece in self._pieces().items():  # DeepSpeed makes its fp32 weights of the rounded bf16 or fp16 ones
+            piece.kinds[WEIGHT].copy_(initial[name].flatten()[piece.start : piece.start + piece.numel])
 
-    def train_step(
-        self, micro_batches: Iterable[tuple[Tensor, Tensor]], *, lr: float, target_tokens: int, stop: bool = False
-    ) -> StepResult:
-        """One optimizer step on this rank's micro-batches of (tokens, targets).
+    def train_step(self, micro_batches: Iterable[MicroBatch], *, lr: float, stop: bool = False) -> StepResult:
+        """One optimizer step on this rank's micro-batches: at least one, and as many as the other ranks have.
 
-        `target_tokens` counts the targets of all ranks. A loss or gradient that is not finite raises
-        FloatingPointError on every rank; a bad loss does so before any weight changes.
+        Where the loss or the gradient is not finite on any rank, no rank's weights or moments change.
         """
+        micro_batches = list(micro_batches)
         for group in self._adamw.param_groups:
             group["lr"] = lr
-        # DeepSpeed divides by the accumulation steps in backward and by the ranks in its all-reduce
-        scale = self._accumulation_steps * self.ranks / target_tokens
-        loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
-        for number, (tokens, targets) in enumerate(micro_batches, start=1):
-            loss = self._engine(tokens, targets)
-            loss_sum += loss.detach()
-            self._engine.backward(loss * scale)
-            if number < self._accumulation_steps:
-                self._engine.step()  # only counts the micro-batch
-        total, stops = self.sum_over_ranks([loss_sum.item(), float(stop)])
-        if not math.isfinite(total):
-            raise FloatingPointError(f"the loss is {total}; no step was taken and the last checkpoint is untouched")
-        self._engine.step()
-        grad_norm = float(self._engine.get_global_grad_norm())
-        if not math.isfinite(grad_norm):
-            raise FloatingPointError(f"the gradient's norm is {grad_norm}; the last checkpoint is untouched")
-        return StepResult(total / target_tokens, grad_norm, stops > 0)
+        # Sums stay on the device until the last line, which is the only one here that waits for it
+        totals = torch.zeros(2, dtype=torch.float64, device=self.device)  # targets, and ranks that want to stop
+        for _, targets, _, _ in micro_batches:
+            totals[0] += (targets >= 0).sum()
+        totals[1].fill_(stop)
+        dist.all_reduce(totals)
+        scale = (self.ranks / totals[0]).float()  # DeepSpeed divides by the ranks when it adds up their gradients
+        nll = torch.zeros((), dtype=torch.float64, device=self.device)
+        for number, (tokens, targets, positions, prefix) in enumerate(micro_batches, start=1):
+            self._engine.set_gradient_accumulation_boundary(number == len(micro_batches))
+            losses = self._engine(
+                tokens,
+                targets,
+                positions=positions,
+                prefix=prefix,
+                label_smoothing=self._train.label_smoothing,
+                z_loss=self._train.z_loss,
+            )
+            nll += losses.nll.detach()
+            # 0 times a loss that is not finite is nan, which reaches every rank with this one's gradient
+            self._engine.backward(losses.objective * (scale + 0 * losses.objective.detach()), scale_wrt_gas=False)
+        dist.all_reduce(nll)
+        grad_norm = self._update()
+        loss, norm, count, stops = torch.stack([nll / totals[0], grad_norm, *totals]).tolist()
+        return StepResult(
+            loss=loss,
+            grad_norm=norm,
+            targets=int(count),
+            skipped=not math.isfinite(norm),
+            stop=stops > 0,
+            loss_scale=self._loss_scaler.cur_scale if self._loss_scaler else None,
+        )
+
+    def _update(self) -> Tensor:
+        """Clip and step; returns the gradient's norm, which, when it is not finite, changed nothing."""
+        if self._layout.replicated:  # at stage 0 DeepSpeed adds up the gradients and no more
+            norm = torch.nn.utils.clip_grad_norm_(self._parameters.values(), self._train.grad_clip)
+            if norm.isfinite():
+                self._adamw.step()
+            self._engine.zero_grad()
+        else:
+            self._engine.step()
+            norm = self._engine.get_global_grad_norm()  # inf, a plain float, when the step was skipped
+            if self._engine.optimizer.overflow and self._train.offload != "none":
+                # DeepSpeed 0.19 keeps the gradients it offloaded in bf16 and fp16, and would add all later ones to them
+                self._engine.optimizer.averaged_gradients.clear()
+        return torch.as_tensor(norm, dtype=torch.float64, device=self.device)
 
     def sum_over_ranks(self, values: list[float]) -> list[float]:
         """Element-wise sums, the same on every rank."""
@@ -155,43 +212,41 @@ class Engine:
         """Wait for all ranks."""
         dist.barrier()
 
+    def memory_bytes(self) -> int:
+        """The most memory in use at once: on a GPU since the last call, on a CPU since the process began."""
+        if self.device.type == "cpu":
+            return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        peak = torch.cuda.max_memory_allocated(self.device)
+        torch.cuda.reset_peak_memory_stats(self.device)
+        return peak
+
     def save(self, path: Path) -> None:
-        """Write this rank's pieces of the weights and moments. At least one step must have been taken."""
-        write_fragments(path, self._pieces(), self._shapes)
+        """Write this rank's pieces of the weights and moments; `state()` is what else a checkpoint needs."""
+        pieces = list(self._pieces().items())
+        if self._layout.replicated:
+            pieces = pieces[self.rank :: self.ranks]
+        write_fragments(path, dict(pieces), self._shapes)
 
-    def load(self, step_dir: Path, completed_steps: int) -> None:
-        """Take weights and moments from a checkpoint of any number of ranks and either ZeRO stage."""
-        for flat in self._masters():
-            self._adamw.state[flat] = {
-                "step": torch.tensor(float(completed_steps), device=flat.device),  # one each: AdamW counts in place
-                **{moment: torch.zeros_like(flat) for moment in MOMENTS},
-            }
-        with torch.no_grad():
-            read_into(step_dir, self._pieces())
-        self._engine.optimizer.update_lp_params()
+    def state(self) -> dict[str, Any]:
+        """What counts and adapts in the optimizer, as plain values: the same on every rank."""
+        state: dict[str, Any] = {"optimizer_steps": self._layout.steps()}
+        if self._loss_scaler:
+            state["loss_scale"] = {name: getattr(self._loss_scaler, name) for name in LOSS_SCALE_STATE}
+        return state
 
-    def _masters(self) -> list[Tensor]:
-        """This rank's flat fp32 weights, one tensor a parameter group. DeepSpeed has no public name for them."""
-        optimizer = self._engine.optimizer
-        if isinstance(optimizer, BF16_Optimizer):  # what stage 1 with bf16 weights becomes
-            return list(optimizer.fp32_groups_flat_partition)
-        if isinstance(optimizer, DeepSpeedZeroOptimizer):
-            return list(optimizer.single_partition_of_fp32_groups)
-        raise TypeError(f"DeepSpeed made a {type(optimizer).__name__}, whose layout this version does not know")
+    def load(self, step_dir: Path, completed_steps: int, state: dict[str, Any]) -> None:
+        """Go on from a checkpoint, saved by any number of ranks at any ZeRO stage, and the `state()` of that moment."""
+        read_into(step_dir, self._pieces())
+        self._layout.set_steps(state["optimizer_steps"])
+        self._layout.refresh()
+        for name, value in state.get("loss_scale", {}).items():
+            setattr(self._loss_scaler, name, value)
+        self._engine.global_steps = completed_steps  # looked at by features that `[deepspeed]` may turn on
 
     def _pieces(self) -> dict[str, Piece]:
         """Views of what this rank owns, by parameter name."""
-        masters, pieces = self._masters(), {}
-        for parameter, name in self._names.items():
-            mapping = parameter._hp_mapping  # type: ignore[attr-defined]  # None: another rank's
-            if mapping is None:
-                continue
-            flat = masters[mapping.param_group_index]
-            address = mapping.hp_fragment_address
-            kinds = {WEIGHT: flat, **{moment: self._adamw.state[flat][moment] for moment in MOMENTS}}
-            views = {kind: tensor.narrow(0, address.start, address.numel) for kind, tensor in kinds.items()}
-            pieces[name] = Piece(mapping.lp_fragment_address.start, views)
-        return pieces
+        pieces = {name: self._layout.piece(parameter) for name, parameter in self._parameters.items()}
+        return {name: piece for name, piece in pieces.items() if piece is not None}
 
 
 def _without_shm_comm() -> None:

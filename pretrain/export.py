@@ -1,41 +1,38 @@
-"""The trained model as a directory that transformers loads: `GPT2LMHeadModel.from_pretrained(directory)`.
+"""A trained model as a directory that transformers loads, and such a directory, whoever wrote it, as a model.
 
-GPT-2's published layout stores its linear layers as `Conv1D`, the transpose of torch's `Linear`, and leaves the
-output head out, since it is the embedding.
+Weights are read from safetensors alone: a pickle may run any program.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from safetensors.torch import load_file, save_file
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
-from data_prep.files import UserError, atomic_path, atomic_write, read_json, write_json
+from data_prep.files import UserError, atomic_path, atomic_write, read_record, write_json
+from pretrain.architecture import ModelSettings
 from pretrain.model import GPT
 from pretrain.settings import TrainingJob
+from pretrain.transformers_config import WANTED, import_problems, read_config, settings_of, token_ids, tokenizer_of
+from pretrain.transformers_layout import HEAD, Layout, layout_of, why_not
 
-# our name of a part -> GPT-2's; those of a layer follow "transformer.h.N."
-WHOLE = {"embedding": "wte", "positions": "wpe", "norm": "ln_f"}
-LAYER = {
-    "attention_norm": "ln_1",
-    "attention.qkv": "attn.c_attn",
-    "attention.out": "attn.c_proj",
-    "mlp_norm": "ln_2",
-    "mlp.up": "mlp.c_fc",
-    "mlp.out": "mlp.c_proj",
-}
+SHOWN = 3  # names of missing or foreign tensors in a message
 
 
-def export_gpt2(state: dict[str, Tensor], job: TrainingJob, tokenizer_path: Path, out_dir: Path) -> None:
+def export(state: dict[str, Tensor], job: TrainingJob, tokenizer_path: Path, out_dir: Path) -> None:
     """Write `state` (weights by our names) and the tokenizer to `out_dir`; config.json is published last."""
-    tensors = {}
-    for name, tensor in state.items():
-        gpt2, transposed = gpt2_name(name)
-        tensors[gpt2] = (tensor.T if transposed else tensor).contiguous()
+    layout = layout_of(job.model)
+    if layout is None:
+        raise UserError(
+            f"this model cannot be exported: {why_not(job.model)}; train one without, or sample from the run"
+        )
     with atomic_path(out_dir / "model.safetensors") as temporary:
-        save_file(tensors, temporary, metadata={"format": "pt"})
+        save_file(to_layout(state, layout, job.model, job.vocab_size), temporary, metadata={"format": "pt"})
     end_of_text = _token_of(tokenizer_path, job.end_of_text)
     specials = dict.fromkeys(("bos_token", "eos_token", "unk_token"), end_of_text)
     atomic_write(out_dir / "tokenizer.json", tokenizer_path.read_bytes())
@@ -45,72 +42,137 @@ def export_gpt2(state: dict[str, Tensor], job: TrainingJob, tokenizer_path: Path
     )
     ids = {"bos_token_id": job.end_of_text, "eos_token_id": job.end_of_text}
     write_json(out_dir / "generation_config.json", ids)
-    write_json(out_dir / "config.json", gpt2_config(job) | ids)
+    write_json(out_dir / "config.json", layout.config(job.model, job.vocab_size) | ids)
 
 
-def gpt2_config(job: TrainingJob) -> dict[str, Any]:
-    """transformers' `GPT2Config` of the job's model."""
-    shape = job.model.shape()
-    return {
-        "architectures": ["GPT2LMHeadModel"],
-        "model_type": "gpt2",
-        "vocab_size": job.vocab_size,
-        "n_positions": job.model.context_length,
-        "n_ctx": job.model.context_length,  # an old name of n_positions that older tools read
-        "n_embd": shape.d_model,
-        "n_layer": shape.n_layers,
-        "n_head": shape.n_heads,
-        "activation_function": "gelu_new",  # GELU's tanh form
-        "layer_norm_epsilon": 1e-5,
-        "tie_word_embeddings": True,
-        "dtype": "float32",
-        **{f"{part}_pdrop": job.model.dropout for part in ("attn", "embd", "resid")},
-    }
+def to_layout(state: dict[str, Tensor], layout: Layout, model: ModelSettings, vocab_size: int) -> dict[str, Tensor]:
+    """Our tensors under transformers' names; rows that pad the vocabulary are left out."""
+    tensors = {}
+    for name, tensor in state.items():
+        start = 0
+        for stored in layout.stored(name, len(tensor), model, vocab_size):
+            part = tensor[start : start + stored.rows]
+            tensors[layout.written(stored.name)] = (part.T if layout.transposed(name) else part).contiguous()
+            start += stored.rows
+    return tensors
 
 
-def load_gpt2(directory: Path) -> tuple[GPT, Path]:
-    """(model in fp32 and evaluation mode, path of its tokenizer.json) of a directory that `export_gpt2` wrote."""
-    if not (directory / "config.json").exists():
-        raise UserError(f"{directory} has no config.json, so it is not an exported model; run text2lm export --run RUN")
-    config = read_json(directory / "config.json")
-    missing = [name for name in ("model.safetensors", "tokenizer.json") if not (directory / name).exists()]
-    if config.get("model_type") != "gpt2" or missing:
-        got = f"it lacks {' and '.join(missing)}" if missing else f"its model_type is {config.get('model_type')}"
-        raise UserError(
-            f"{directory} holds no GPT-2 that can be read: {got}; name a directory that text2lm export wrote"
-        )
-    model = GPT(
-        vocab_size=config["vocab_size"],
-        context_length=config["n_positions"],
-        n_layers=config["n_layer"],
-        n_heads=config["n_head"],
-        d_model=config["n_embd"],
-    )
-    tensors = load_file(directory / "model.safetensors")
-    state = {}
-    for name in model.state_dict():
-        gpt2, transposed = gpt2_name(name)
-        state[name] = tensors[gpt2].T if transposed else tensors[gpt2]
-    model.load_state_dict(state)
-    return model.eval(), directory / "tokenizer.json"
+def load_export(directory: Path) -> tuple[GPT, Path]:
+    """(model in fp32 and evaluation mode, path of its tokenizer.json) of a directory in transformers' format."""
+    settings, vocab_size = settings_of(directory)
+    tokenizer = tokenizer_of(directory, vocab_size)
+    model = GPT(settings, vocab_size)
+    model.load_state_dict(read_weights(directory, settings, vocab_size))
+    return model.eval(), tokenizer
 
 
-def gpt2_name(name: str) -> tuple[str, bool]:
-    """GPT-2's name of one of our parameters, and whether GPT-2 stores it transposed.
+def initial_weights(directory: Path, model: ModelSettings, vocab_size: int) -> dict[str, Tensor]:
+    """The weights, by our names, with which a model goes on from a directory in transformers' format.
 
-    >>> gpt2_name("blocks.3.mlp.up.weight")
-    ('transformer.h.3.mlp.c_fc.weight', True)
+    Learned positions are cut to the model's context, which may be shorter than the directory's.
     """
-    part, kind = name.rsplit(".", 1)
-    if part in WHOLE:
-        return f"transformer.{WHOLE[part]}.{kind}", False
-    _, number, part = part.split(".", 2)
-    return f"transformer.h.{number}.{LAYER[part]}.{kind}", kind == "weight" and not part.endswith("norm")
+    for problem in import_problems(directory, model):
+        raise UserError(problem)
+    imported, rows = settings_of(directory)
+    if rows != vocab_size:
+        raise UserError(f"{directory} has a vocabulary of {rows}, the run {vocab_size}; use the directory's tokenizer")
+    state = read_weights(directory, replace(imported, pad_vocab_to=model.pad_vocab_to), vocab_size)
+    if model.position == "learned":
+        state["positions.weight"] = state["positions.weight"][: model.context_length]
+    return state
+
+
+def read_weights(directory: Path, model: ModelSettings, vocab_size: int) -> dict[str, Tensor]:
+    """All weights of a directory, by our names and in fp32; rows that pad the vocabulary are zeros."""
+    layout, _ = read_config(directory)
+    with torch.device("meta"):
+        shapes = {name: tensor.shape for name, tensor in GPT(model, vocab_size).state_dict().items()}
+    places = {name: layout.stored(name, shape[0], model, vocab_size) for name, shape in shapes.items()}
+    tensors = _tensors(directory, layout)
+    _refuse_others(directory, tensors, [stored.name for parts in places.values() for stored in parts], layout, model)
+    state = {}
+    for name, shape in shapes.items():
+        state[name], start = torch.zeros(shape), 0
+        for stored in places[name]:
+            part = tensors[stored.name].read()
+            target = state[name][start : start + stored.rows]
+            target = target.T if layout.transposed(name) else target
+            if part.shape != target.shape:
+                raise UserError(
+                    f"{directory}: {stored.name} has the shape {list(part.shape)}, its config.json wants "
+                    f"{list(target.shape)}; {WANTED}"
+                )
+            target.copy_(part)
+            start += stored.rows
+    return state
+
+
+class StoredTensor(NamedTuple):
+    """A tensor in a safetensors file."""
+
+    path: Path
+    name: str
+
+    def read(self) -> Tensor:
+        with _open(self.path) as file:
+            tensor: Tensor = file.get_tensor(self.name)
+        return tensor
+
+
+def _open(path: Path) -> Any:
+    try:
+        return safe_open(path, framework="pt")
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path} is no whole safetensors file ({error}); copy the model anew") from None
+
+
+def _tensors(directory: Path, layout: Layout) -> dict[str, StoredTensor]:
+    """Every tensor of a directory, in one file or several, by its name without the layout's prefix."""
+    single, index = directory / "model.safetensors", directory / "model.safetensors.index.json"
+    if single.exists():
+        paths = [single]
+    elif index.exists():
+        paths = read_record(index, lambda value: [directory / name for name in sorted({*value["weight_map"].values()})])
+    elif any(directory.glob("*.bin")):
+        raise UserError(
+            f"{directory} holds its weights as a pickle, which may run any program when it is read; save them as "
+            "safetensors: model.save_pretrained(DIRECTORY) in transformers"
+        )
+    else:
+        raise UserError(f"{directory} has no weights: neither model.safetensors nor its index; {WANTED}")
+    tensors: dict[str, StoredTensor] = {}
+    for path in paths:
+        with _open(path) as file:
+            tensors |= {name.removeprefix(layout.prefix): StoredTensor(path, name) for name in file.keys()}  # noqa: SIM118
+    return tensors
+
+
+def _refuse_others(
+    directory: Path, tensors: dict[str, StoredTensor], wanted: list[str], layout: Layout, model: ModelSettings
+) -> None:
+    """`UserError` unless a directory holds the wanted tensors, all of them and no others."""
+    head, embedding = f"{HEAD}.weight", layout.parts["embedding"][0] + ".weight"
+    if model.tied_embeddings and {head, embedding} <= tensors.keys():  # some versions write both
+        if not torch.equal(tensors[head].read(), tensors[embedding].read()):
+            raise UserError(
+                f"{directory}: config.json ties the output head to the embedding, but the weights hold another head; "
+                "set tie_word_embeddings to false there"
+            )
+        del tensors[head]
+    missing = [name for name in wanted if name not in tensors]
+    foreign = [name for name in tensors if name not in wanted and not name.endswith(layout.buffers)]
+    if missing or foreign:
+        faults = [
+            f"{word} {len(names)} tensors ({', '.join(names[:SHOWN])}{', ...' if len(names) > SHOWN else ''})"
+            for word, names in (("lack", missing), ("hold beyond it", foreign))
+            if names
+        ]
+        raise UserError(f"{directory}: the weights are not those of config.json, they {' and '.join(faults)}; {WANTED}")
 
 
 def _token_of(tokenizer_path: Path, token_id: int) -> str:
-    """The text of a special token, from a tokenizer.json."""
-    for token in read_json(tokenizer_path)["added_tokens"]:
-        if token["id"] == token_id:
-            return str(token["content"])
-    raise UserError(f"{tokenizer_path} has no special token of id {token_id}; run again with --from tokenizer")
+    """The text of a token, from a tokenizer.json."""
+    for token, number in token_ids(tokenizer_path).items():
+        if number == token_id:
+            return token
+    raise UserError(f"{tokenizer_path} has no token of id {token_id}; run again with --from tokenizer")

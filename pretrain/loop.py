@@ -6,7 +6,9 @@ checkpoint is the weights, the moments and one number, and a resumed run repeats
 
 from __future__ import annotations
 
+import gc
 import hashlib
+import math
 import time
 from collections.abc import Iterator
 from importlib.metadata import version
@@ -14,126 +16,173 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from data_prep.files import UserError, read_json, write_json
-from pretrain.batches import Batch, TrainingData
+from pretrain.batches import Batch, Loader, TrainingData
 from pretrain.checkpoint import CheckpointStore
+from pretrain.continuation import learning_rate
+from pretrain.cost import flops_per_token
 from pretrain.engine import Engine
 from pretrain.metrics import MetricsFile, NullTracker, Tracker, cut_back, open_tracker
 from pretrain.peak import peak_flops
-from pretrain.presets import flops_per_token
-from pretrain.schedule import lr_at
 from pretrain.settings import TrainingJob
+from pretrain.steadiness import BadSteps, SpikeDetector
 from pretrain.stop import StopRequest
-from pretrain.validate import Validation
+from pretrain.validate import Validation, write_sample
+from pretrain.watchdog import Watchdog
 
 PROGRESS_SECONDS = 10.0
 NONE, REFUSED = -1, -2  # rank 0's answers to "which step do we resume from?" that are not a step
 
 
 class Loop:
-    """One rank's part in a training. `directory` is RUN/pretrain, `tokens_dir` RUN/tokens."""
+    """One rank's part in a training. `run` is RUN."""
 
-    def __init__(
-        self, job: TrainingJob, engine: Engine, directory: Path, tokens_dir: Path, stop_request: StopRequest
-    ) -> None:
+    def __init__(self, job: TrainingJob, engine: Engine, run: Path, stop_request: StopRequest) -> None:
         self.job = job
         self.engine = engine
-        self.directory = directory
+        self.directory = run / "pretrain"
         self.stop_request = stop_request
-        self.data = TrainingData(job, tokens_dir / "train")
-        self.validation = Validation(job, tokens_dir / "val")
-        self.store = CheckpointStore(directory / "checkpoints", key=job.key, keep_last=job.checkpoint.keep_last)
+        self.data = TrainingData(job, run / "tokens" / "train", self.directory / "windows")
+        self.validation = Validation(job, run / "tokens" / "val")
+        self.tokenizer = run / "tokenizer" / "tokenizer.json"
+        self.store = CheckpointStore(self.directory / "checkpoints", key=job.key, keep_last=job.checkpoint.keep_last)
+        self.watchdog = Watchdog(
+            self.directory / f"stacks-rank-{engine.rank:05d}.txt",
+            factor=job.train.slow_step_factor,
+            limit_seconds=60 * job.train.hang_minutes,
+            say=self._say,
+        )
+        self.spikes = SpikeDetector()
+        self.bad_steps = BadSteps(job.train.max_bad_steps)
         self.tracker: Tracker = NullTracker()
         self.completed = 0  # steps
 
     def run(self) -> str:
         """Train to the end ("done") or to a stop ("paused"); outcome.json says the same."""
         job, engine = self.job, self.engine
-        wandb_run_id = self._resume()
+        self._resume()
         if engine.rank == 0:
-            cut_back(self.directory / "metrics.jsonl", self.completed)
+            for name in ("metrics.jsonl", "samples.jsonl"):
+                cut_back(self.directory / name, self.completed)
             self.metrics = MetricsFile(self.directory / "metrics.jsonl")
-            self.tracker = open_tracker(job, self.directory, wandb_run_id)
+            self.samples = MetricsFile(self.directory / "samples.jsonl")
+            self.tracker = open_tracker(job, self.directory)
         self.peak = self._total_peak()
         self._announce()
         stopping = engine.sum_over_ranks([float(self.stop_request.requested)])[0] > 0
-        last_progress = time.perf_counter()
-        while self.completed < job.train.steps and not stopping:
-            row, stopping = self._step()
-            at_end = self.completed == job.train.steps
-            if not stopping and (at_end or self.completed % job.train.validate_every_steps == 0):
-                scores = self.validation.score(engine, lambda: self.stop_request.requested)
-                if scores is None:
-                    stopping = True
-                else:
-                    row |= {"val_loss": scores.loss, "val_bits_per_byte": scores.bits_per_byte}
-                    self._say(
-                        f"step {self.completed}: validation loss {scores.loss:.4f}, "
-                        f"{scores.bits_per_byte:.4f} bits per byte"
-                    )
-            self._record(row)
-            if time.perf_counter() - last_progress > PROGRESS_SECONDS:
-                last_progress = time.perf_counter()
-                self._say(
-                    f"step {self.completed}/{job.train.steps}: loss {row['loss']:.4f}, "
-                    f"{row['tokens_per_second']:,.0f} tokens/s"
-                )
-            if stopping or at_end or self.completed % job.checkpoint.every_steps == 0:
-                self._save()
+        if self.completed < job.train.steps and not stopping:
+            gc.collect()
+            gc.disable()  # a collection in the middle of a step on one rank is a wait on all
+            with Loader(self.data, engine.rank, engine.ranks, self.completed, job.train.steps) as loader:
+                self._train(loader)
+            gc.enable()
         outcome = "done" if self.completed == job.train.steps else "paused"
         self._finish(outcome)
         return outcome
 
-    def _step(self) -> tuple[dict[str, Any], bool]:
-        """One optimizer step: its row of metrics, and whether some rank asked to stop."""
-        job, engine, step = self.job, self.engine, self.completed
-        start = time.perf_counter()
-        if job.model.dropout > 0:
-            torch.manual_seed(_dropout_seed(job.seed, step, engine.rank))
-        lr = lr_at(
-            step,
-            peak=job.train.lr,
-            min_ratio=job.train.min_lr_ratio,
-            warmup_steps=job.train.warmup_steps,
-            total_steps=job.train.steps,
-        )
-        batches = list(self.data.micro_batches(step, engine.rank, engine.ranks))
-        data_seconds = time.perf_counter() - start
-        result = engine.train_step(
-            self._on_device(batches),
-            lr=lr,
-            target_tokens=job.train.global_batch_tokens,
-            stop=self.stop_request.requested,
-        )
-        seconds = time.perf_counter() - start
-        self.completed += 1
-        tokens_per_second = job.train.global_batch_tokens / seconds
-        row = {
-            "step": self.completed,
-            "loss": result.loss,
-            "lr": lr,
-            "grad_norm": result.grad_norm,
-            "tokens": self.completed * job.train.global_batch_tokens,
-            "tokens_per_second": tokens_per_second,
-            "mfu": self.peak and tokens_per_second * self._flops_per_token() / self.peak,
-            "step_seconds": seconds,
-            "data_seconds": data_seconds,
-        }
-        return row, result.stop
-
-    def _on_device(self, batches: list[Batch]) -> Iterator[tuple[Tensor, Tensor]]:
-        for batch in batches:
-            tokens, targets = (torch.from_numpy(array) for array in batch)
-            if self.engine.device.type == "cuda":
-                tokens, targets = (
-                    tensor.pin_memory().to(self.engine.device, non_blocking=True) for tensor in (tokens, targets)
+    def _train(self, loader: Loader) -> None:
+        last_progress = waiting_since = time.perf_counter()
+        for step, batches in loader:
+            row, stopping = self._step(step, batches, waiting_since)
+            at_end = self.completed == self.job.train.steps
+            if not stopping and (at_end or self.completed % self.job.train.validate_every_steps == 0):
+                stopping = self._validate(row)
+            self._record(row)
+            if time.perf_counter() - last_progress > PROGRESS_SECONDS:
+                last_progress = time.perf_counter()
+                self._say(
+                    f"step {self.completed}/{self.job.train.steps}: loss {row['loss'] or math.nan:.4f}, "
+                    f"{row['tokens_per_second']:,.0f} tokens/s"
                 )
-            yield tokens, targets
+            stopping = stopping or self.bad_steps.too_many
+            if stopping or at_end or self.completed % self.job.checkpoint.every_steps == 0:
+                with self.watchdog.watch(f"saving step {self.completed}"):
+                    self._save()
+                gc.collect()
+            if stopping:
+                return
+            waiting_since = time.perf_counter()
 
-    def _resume(self) -> str | None:
-        """Load the newest good checkpoint, if there is one: rank 0 decides, all follow. Returns its wandb run id."""
+    def _step(self, step: int, batches: list[Batch], waiting_since: float) -> tuple[dict[str, Any], bool]:
+        """One optimizer step: its row of metrics, and whether some rank asked to stop."""
+        job, engine = self.job, self.engine
+        start = time.perf_counter()
+        lr, tokens = learning_rate(job, step), job.train.batch_sizes.batch_tokens(step)
+        row: dict[str, Any] = {"step": step + 1, "loss": None, "lr": lr, "grad_norm": None, "skipped": True}
+        self.completed = step + 1
+        if self.completed in job.train.skip_steps:
+            stopping = engine.sum_over_ranks([float(self.stop_request.requested)])[0] > 0
+            self._say(f"step {self.completed}: its batch is left out, as train.skip_steps asks")
+        else:
+            if job.model.dropout > 0:
+                torch.manual_seed(_dropout_seed(job.seed, step, engine.rank))
+            with self.watchdog.step(self.completed):
+                result = engine.train_step(self._on_device(batches), lr=lr, stop=self.stop_request.requested)
+            stopping = result.stop
+            row |= {
+                "loss": _finite(result.loss),
+                "grad_norm": _finite(result.grad_norm),
+                "skipped": result.skipped,
+                "targets": result.targets,
+                "memory_bytes": engine.memory_bytes(),
+            }
+            if result.loss_scale is not None:
+                row["loss_scale"] = result.loss_scale
+            self._watch(row)
+        end = time.perf_counter()
+        seconds = end - waiting_since
+        row |= {
+            "tokens": job.train.tokens_after(self.completed),
+            "tokens_per_second": tokens / seconds,
+            "mfu": self.peak and tokens / seconds * flops_per_token(job.model, job.vocab_size) / self.peak,
+            "step_seconds": seconds,
+            "data_seconds": start - waiting_since,
+        }
+        return row, stopping
+
+    def _watch(self, row: dict[str, Any]) -> None:
+        """Say what is not as it should be."""
+        if self.bad_steps.saw(row["skipped"]):
+            self._say(f"step {row['step']}: the loss or the gradient is not finite; the step was skipped on all ranks")
+        elif warning := self.spikes.saw(row["grad_norm"]):
+            row["spike"] = True
+            self._say(f"step {row['step']}: {warning}")
+
+    def _validate(self, row: dict[str, Any]) -> bool:
+        """Score the held-out subset into `row`. True when some rank asked to stop meanwhile."""
+        with self.watchdog.watch("validation"):
+            scores = self.validation.score(self.engine, lambda: self.stop_request.requested)
+        if scores is None:
+            return True
+        row |= {"val_loss": scores.loss, "val_bits_per_byte": scores.bits_per_byte, "val": scores.sources}
+        self._say(f"step {self.completed}: validation loss {scores.loss:.4f}, {scores.bits_per_byte:.4f} bits per byte")
+        self._sample()
+        return False
+
+    def _sample(self) -> None:
+        """Let the model write a little, for the record. Rank 0 alone: at ZeRO stage 3, where it does not hold the
+        weights, there are no samples until the training is done."""
+        train = self.job.train
+        if self.engine.rank != 0 or train.zero_stage == 3 or train.sample_tokens == 0:
+            return
+        with self.watchdog.watch("a sample"):
+            text = write_sample(self.job, self.engine, self.tokenizer)
+        self.samples.append({"step": self.completed, "text": text})
+
+    def _on_device(self, batches: list[Batch]) -> Iterator[Any]:
+        """The batches as tensors on this rank's device; copies to a GPU run beside the computation."""
+        for batch in batches:
+            tensors = (None if array is None else torch.from_numpy(array) for array in batch)
+            if self.engine.device.type == "cuda":
+                tensors = (
+                    None if tensor is None else tensor.pin_memory().to(self.engine.device, non_blocking=True)
+                    for tensor in tensors
+                )
+            yield Batch(*tensors)  # type: ignore[arg-type]
+
+    def _resume(self) -> None:
+        """Load the newest good checkpoint, if there is one: rank 0 decides, all follow."""
         refusal: UserError | None = None
         step = NONE
         if self.engine.rank == 0:
@@ -146,19 +195,18 @@ class Loop:
         if step == REFUSED:
             raise refusal or SystemExit(2)  # one rank says why
         if step == NONE:
-            return None
-        self.engine.load(self.store.step_dir(step), step)
-        self.completed = step
+            return
         manifest = read_json(self.store.step_dir(step) / "manifest.json")
+        self.engine.load(self.store.step_dir(step), step, manifest["engine"])
+        self.completed = step
         self._say(f"resumed from {self.store.step_dir(step).name}")
-        run_id: str | None = manifest["wandb_run_id"]
-        return run_id
 
     def _save(self) -> None:
         """Save a checkpoint of the completed steps, all ranks together."""
         step, engine = self.completed, self.engine
         if engine.rank == 0:
             self.metrics.sync()
+            self.samples.sync()
             self.store.begin(step)
         engine.barrier()
         path = self.store.rank_file(step, engine.rank)
@@ -167,9 +215,11 @@ class Loop:
         engine.barrier()
         if engine.rank == 0:
             facts = {
-                "tokens": step * self.job.train.global_batch_tokens,
+                "tokens": self.job.train.tokens_after(step),
                 "zero_stage": self.job.train.zero_stage,
                 "precision": self.job.train.precision,
+                "engine": engine.state(),
+                "skip_steps": self.job.train.skip_steps,
                 "wandb_run_id": self.tracker.run_id,
                 "versions": {name: version(name) for name in ("torch", "deepspeed")},
             }
@@ -182,11 +232,20 @@ class Loop:
             self.tracker.log(row)
 
     def _finish(self, outcome: str) -> None:
-        tokens = self.completed * self.job.train.global_batch_tokens
+        tokens = self.job.train.tokens_after(self.completed)
+        facts: dict[str, Any] = {"outcome": outcome, "step": self.completed, "tokens": tokens}
+        if self.bad_steps.too_many:
+            first, last = self.completed - self.bad_steps.in_a_row + 1, self.completed
+            facts["reason"] = (
+                f"the loss or the gradient of steps {first} to {last} is not finite; no weight changed in them and a "
+                f"checkpoint is saved; see what they read with text2lm batch --step {last}, lower train.lr, or run "
+                "again to go on behind them"
+            )
         if self.engine.rank == 0:
             self.metrics.close()
+            self.samples.close()
             self.tracker.close()
-            write_json(self.directory / "outcome.json", {"outcome": outcome, "step": self.completed, "tokens": tokens})
+            write_json(self.directory / "outcome.json", facts)
         self._say(f"{outcome} after {self.completed} steps, {tokens:,} tokens")
 
     def _total_peak(self) -> float | None:
@@ -195,10 +254,6 @@ class Loop:
         peak = peak_flops(self.engine.device, self.job.train.precision)
         total, unknown = self.engine.sum_over_ranks([peak or 0.0, float(peak is None)])
         return None if unknown else total
-
-    def _flops_per_token(self) -> int:
-        shape = self.job.model.shape()
-        return flops_per_token(shape.n_layers, shape.d_model, self.job.vocab_size, self.job.model.context_length)
 
     def _announce(self) -> None:
         train = self.job.train
@@ -222,3 +277,8 @@ class Loop:
 def _dropout_seed(seed: int, step: int, rank: int) -> int:
     """Randomness of one rank in one step, from its numbers alone: there is no random state to save."""
     return int.from_bytes(hashlib.sha256(f"{seed}:{step}:{rank}".encode()).digest()[:8], "big")
+
+
+def _finite(value: float) -> float | None:
+    """JSON has no word for what is not finite."""
+    return value if math.isfinite(value) else None

@@ -8,7 +8,7 @@ times slower with bf16 weights.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,43 +17,92 @@ CHUNK_ROWS_CPU = 256  # a chunk's logits (256 x 8,192 in bf16 and fp32) about fi
 CHUNK_ROWS_GPU = 4096  # large enough to fill the device
 
 
-def linear_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
-    """Summed cross entropy, a scalar in fp32, of logits `hidden @ weight.T` (N, C) x (C, V) against targets (N,)."""
-    loss: Tensor = _LinearCrossEntropy.apply(hidden, weight, targets)  # type: ignore[no-untyped-call]
-    return loss
+class Losses(NamedTuple):
+    """Sums over the targets, scalars in fp32."""
+
+    objective: Tensor  # what is minimised: label smoothing and z-loss included
+    nll: Tensor  # plain cross entropy, in nats; no gradient flows through it
+
+
+def linear_cross_entropy(
+    hidden: Tensor,
+    weight: Tensor,
+    targets: Tensor,
+    *,
+    vocab_size: int,
+    label_smoothing: float = 0.0,
+    z_loss: float = 0.0,
+) -> Losses:
+    """Cross entropy of logits `hidden @ weight.T` (N, C) x (C, rows) against targets (N,), each below `vocab_size`.
+
+    Negative targets do not count, nor do the rows of `weight` from `vocab_size` on, which only pad it. Of a token with
+    logits x, right id t and Z = sum exp(x), the objective is, with epsilon the label smoothing over K = vocab_size ids,
+
+        log Z - (1 - epsilon) x[t] - epsilon / K sum(x) + z_loss (log Z)^2
+
+    This is torch's smoothing: each id, the right one too, gets epsilon / K. Szegedy et al. 2016 (section 7) define it
+    so; the code of Vaswani et al. 2017 gives the right id 1 - epsilon and each other epsilon / (K - 1), which is
+    torch's at epsilon K / (K - 1).
+    The z-loss is PaLM's (Chowdhery et al. 2022, section 5).
+    """
+    if not torch.is_grad_enabled():
+        weight = weight.detach()  # a Function is told by it, not by no_grad, whether gradients are wanted
+    losses: tuple[Tensor, Tensor] = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
+        hidden, weight, targets, vocab_size, label_smoothing, z_loss
+    )
+    return Losses(*losses)
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, vocab_size: int, smoothing: float, z_loss: float
+    ) -> tuple[Tensor, Tensor]:
         rows = CHUNK_ROWS_CPU if hidden.device.type == "cpu" else CHUNK_ROWS_GPU
-        loss = torch.zeros((), dtype=torch.float32, device=hidden.device)
+        objective, nll = (torch.zeros((), dtype=torch.float32, device=hidden.device) for _ in Losses._fields)
         needs_gradient = any(ctx.needs_input_grad)
         if needs_gradient:
             d_hidden = torch.empty_like(hidden)  # (N, C)
-            d_weight = torch.zeros_like(weight, dtype=torch.float32)  # (V, C): sums of many chunks want fp32
+            d_weight = torch.zeros_like(weight, dtype=torch.float32)  # sums of many chunks want fp32
         for start in range(0, len(hidden), rows):
             chunk = hidden[start : start + rows]  # (n, C)
             target = targets[start : start + rows, None]  # (n, 1)
-            logits = chunk @ weight.T  # (n, V)
-            probabilities = torch.softmax(logits, dim=1, dtype=torch.float32)  # (n, V)
+            counts = target >= 0  # (n, 1)
+            target = target.clamp_min(0)
+            logits = chunk @ weight.T  # (n, rows of weight)
+            logits[:, vocab_size:] = -torch.inf
+            probabilities = torch.softmax(logits, dim=1, dtype=torch.float32)
             # log of the softmax's denominator, from the likeliest id: a target's own probability may underflow to 0
             highest, likeliest = probabilities.max(1, keepdim=True)  # (n, 1) each
-            log_sum_exp = logits.gather(1, likeliest) - highest.log()
-            loss += (log_sum_exp - logits.gather(1, target)).sum()
+            log_z = logits.gather(1, likeliest) - highest.log()
+            token_nll = log_z - logits.gather(1, target)
+            token_objective = token_nll
+            if smoothing:
+                uniform_nll = log_z - logits[:, :vocab_size].mean(1, keepdim=True, dtype=torch.float32)
+                token_objective = (1 - smoothing) * token_nll + smoothing * uniform_nll
+            if z_loss:
+                token_objective = token_objective + z_loss * log_z.square()
+            nll += (token_nll * counts).sum()
+            objective += (token_objective * counts).sum()
             if needs_gradient:
-                # d loss / d logits = softmax - one-hot(target)
-                probabilities.scatter_add_(1, target, torch.full_like(target, -1, dtype=torch.float32))
-                d_logits = probabilities.to(hidden.dtype)
+                # d objective / d logits, in place of the softmax
+                if z_loss:
+                    probabilities *= 1 + 2 * z_loss * log_z
+                if smoothing:
+                    probabilities[:, :vocab_size] -= smoothing / vocab_size
+                probabilities.scatter_add_(1, target, torch.full_like(target, smoothing - 1, dtype=torch.float32))
+                d_logits = (probabilities * counts).to(hidden.dtype)
                 d_hidden[start : start + rows] = d_logits @ weight
                 d_weight += d_logits.T @ chunk
         if needs_gradient:
             ctx.save_for_backward(d_hidden, d_weight)
             ctx.weight_dtype = weight.dtype
-        return loss
+        ctx.mark_non_differentiable(nll)
+        return objective, nll
 
     @staticmethod
-    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, Tensor, None]:
-        (grad,) = grad_outputs
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+        grad = grad_outputs[0]
         d_hidden, d_weight = ctx.saved_tensors
-        return d_hidden * grad.to(d_hidden.dtype), (d_weight * grad).to(ctx.weight_dtype), None
+        d_weight = (d_weight * grad).to(ctx.weight_dtype)
+        return d_hidden * grad.to(d_hidden.dtype), d_weight, None, None, None, None

@@ -1,28 +1,51 @@
-"""The record of a training: metrics.jsonl, and the same rows to wandb."""
+"""The record of a training: metrics.jsonl, which is the truth, and the same rows to wandb."""
 
 from __future__ import annotations
 
 import json
 import os
+import secrets
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 import wandb
 
-from data_prep.files import atomic_write, read_json_lines
+from data_prep.files import UserError, atomic_write
 from pretrain.settings import TrainingJob
 
 Row = dict[str, Any]
 
 
+def read_rows(file: BinaryIO) -> Iterator[Row]:
+    """The rows of an open metrics.jsonl, one at a time; after each the file stands behind it.
+
+    A line that is not whole ends them: rows are forced to disk before a checkpoint, so it comes after the last one.
+    """
+    for line in file:
+        try:
+            row: Row = json.loads(line)
+        except ValueError:
+            return
+        if not line.endswith(b"\n"):
+            return
+        yield row
+
+
 def cut_back(path: Path, step: int) -> None:
     """Keep the rows of the first `step` steps: what comes after the checkpoint will be trained, and written, again."""
-    rows = [row for row in read_json_lines(path) if row["step"] <= step]
-    atomic_write(path, "".join(json.dumps(row) + "\n" for row in rows))
+    with path.open("ab+") as file:
+        file.seek(0)
+        end = 0
+        for row in read_rows(file):
+            if row["step"] > step:
+                break
+            end = file.tell()
+        file.truncate(end)
 
 
 class MetricsFile:
-    """Appends one JSON line a step; a kill can tear only the last."""
+    """Appends JSON lines, each of a step; a kill can tear only the last."""
 
     def __init__(self, path: Path) -> None:
         self._file: BinaryIO = path.open("ab")
@@ -43,7 +66,7 @@ class MetricsFile:
 class Tracker(Protocol):
     """Somewhere that rows are shown."""
 
-    run_id: str | None  # kept in checkpoints, so that a resumed training continues the same curve
+    run_id: str | None  # by which a resumed training continues the same curves
 
     def log(self, row: Row) -> None: ...
 
@@ -63,29 +86,59 @@ class NullTracker:
 
 
 class WandbTracker:
-    """A wandb run, kept under `directory`/wandb when offline."""
+    """A wandb run of the training in `directory`, kept under its wandb/ when offline.
 
-    def __init__(self, job: TrainingJob, directory: Path, run_id: str | None) -> None:
-        self._run = wandb.init(
-            project=job.wandb.project,
-            mode="online" if job.wandb.mode == "online" else "offline",
-            dir=directory,
-            id=run_id,
-            resume="allow" if job.wandb.mode == "online" else None,  # offline runs of one id join when they are synced
-            config=job.to_json(),
-            settings=wandb.Settings(silent=True, console="off"),
-        )
-        self.run_id: str | None = self._run.id
-        # An x-axis of our own: wandb's step counter drops rows that a resumed run sends again
-        self._run.define_metric("*", step_metric="tokens")
+    Online, a training that is resumed or replayed continues its run: rows of steps that the run has already are left
+    out by wandb. Offline it cannot, and every start makes a run of its own (wandb#3841): `sync` makes them one.
+    """
+
+    def __init__(self, job: TrainingJob, directory: Path, *, online: bool, project: str) -> None:
+        self.run_id: str | None = _run_id(directory)
+        try:
+            self._run = wandb.init(
+                project=project,
+                mode="online" if online else "offline",
+                dir=directory,
+                id=self.run_id,
+                resume="allow" if online else None,
+                config=job.to_json(),
+                settings=wandb.Settings(silent=True, console="off"),
+            )
+        except wandb.Error as error:
+            raise UserError(f'wandb: {error}; log in with wandb login, or choose the mode "offline"') from None
+        self._run.define_metric("*", step_metric="tokens")  # the x-axis
+        self.place: str = (self._run.url if online else None) or self._run.settings.sync_dir  # where it can be seen
 
     def log(self, row: Row) -> None:
-        self._run.log(row)
+        self._run.log(flat(row), step=row["step"])
 
     def close(self) -> None:
         self._run.finish()
+        wandb.teardown()  # waits for wandb's own process, which may still be writing
 
 
-def open_tracker(job: TrainingJob, directory: Path, run_id: str | None) -> Tracker:
-    """The tracker that the job asks for; `run_id` continues an earlier one."""
-    return NullTracker() if job.wandb.mode == "disabled" else WandbTracker(job, directory, run_id)
+def _run_id(directory: Path) -> str:
+    """A training's name at wandb: chosen once, and moved with the directory when the training is set aside."""
+    path = directory / "wandb-run-id"
+    if not path.exists():
+        atomic_write(path, secrets.token_hex(4))
+    return path.read_text()
+
+
+def flat(row: Row, prefix: str = "") -> Row:
+    """Nested tables as paths, which wandb groups by their first part.
+
+    >>> flat({"step": 1, "val": {"web": {"loss": 2.5}}})
+    {'step': 1, 'val/web/loss': 2.5}
+    """
+    flattened: Row = {}
+    for key, value in row.items():
+        flattened |= flat(value, f"{prefix}{key}/") if isinstance(value, dict) else {prefix + key: value}
+    return flattened
+
+
+def open_tracker(job: TrainingJob, directory: Path) -> Tracker:
+    """The tracker that the job asks for."""
+    if job.wandb.mode == "disabled":
+        return NullTracker()
+    return WandbTracker(job, directory, online=job.wandb.mode == "online", project=job.wandb.project)

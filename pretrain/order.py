@@ -1,94 +1,64 @@
-"""Which training sample comes when: a pure function of the sample's number. No list, no state.
+"""Which sample comes when: a pure function of the sample's number. No list of indices, no state.
 
-Sample i of a training is a window (a run of context_length tokens) of one source. Every rank computes the same answer
-for the same i, so the sequence does not know how many ranks, what micro-batch or which resume asked.
-
-Sources are mixed by a tree of two-way splits. At a node that has seen n samples, round(n p) of them went left, where p
-is the left side's share; which side sample n takes, and its number there, follow by arithmetic. Each split is off by
-at most half a sample and passes its parent's error on in proportion, and the tree is Huffman's, so any two splits in
-a row at least halve a share: after any number of samples each source has had its share to within 2 samples (1/2 with
-two sources).
+Every rank computes the same answer for the same number, so the sequence does not know how many ranks, what
+micro-batch, what batch size or which resume asked.
 """
 
 from __future__ import annotations
 
-import hashlib
-import heapq
+import itertools
+from bisect import bisect_right
 from typing import NamedTuple
 
-SHARE_BITS = 64  # shares are integers over 2^64: floats would skip or repeat a sample after billions of them
+from pretrain.mix import Mix
 
 
-class Source(NamedTuple):
-    """One part of the mix."""
+class Phase(NamedTuple):
+    """A mix of sources for a number of samples."""
 
-    name: str
-    weight: float
-    windows: int  # windows of context_length tokens (and the one after) in its training stream
+    samples: int
+    weights: dict[str, float]
 
 
 class Sample(NamedTuple):
-    """Window `window` of source `source`; it covers tokens window * T .. window * T + T, and the target after."""
+    """Window `number` of a source, counted on over all phases: pretrain/windows.py says which text that is."""
 
     source: str
-    window: int
-
-
-class _Split(NamedTuple):
-    left: _Split | Source
-    right: _Split | Source
-    left_share: int  # of this node's samples, over 2^SHARE_BITS
+    number: int
 
 
 class Order:
-    """The sequence of samples of a training.
+    """Phases one after another; the last goes on for ever, so one appended later changes nothing before it.
 
-    Windows of one source are read in sequence, from a place that `seed` picks, and wrap around: documents were
-    shuffled when they were written.
+    >>> order = Order([Phase(3, {"web": 2, "code": 1}), Phase(2, {"code": 1})])
+    >>> [tuple(order.sample(index)) for index in range(5)]
+    [('web', 0), ('code', 0), ('web', 1), ('code', 1), ('code', 2)]
     """
 
-    def __init__(self, seed: int, sources: list[Source]) -> None:
-        self.sources = sources
-        self._first = {source.name: _start(seed, source) for source in sources}
-        self._root = _huffman(sources)
+    def __init__(self, phases: list[Phase]) -> None:
+        self._mixes = [Mix(phase.weights) for phase in phases]
+        self._starts = [0, *itertools.accumulate(phase.samples for phase in phases[:-1])]
+        self._before: list[dict[str, int]] = [dict.fromkeys(itertools.chain(*(mix.names for mix in self._mixes)), 0)]
+        for mix, phase in zip(self._mixes[:-1], phases, strict=False):
+            had = {name: mix.count(name, phase.samples) for name in mix.names}
+            self._before.append({name: count + had.get(name, 0) for name, count in self._before[-1].items()})
+
+    @property
+    def sources(self) -> list[str]:
+        """Every source of any phase."""
+        return list(self._before[0])
 
     def sample(self, index: int) -> Sample:
         """The sample that has number `index`, counted from 0, in the whole training."""
-        node = self._root
-        while isinstance(node, _Split):
-            before, after = _left_count(index, node.left_share), _left_count(index + 1, node.left_share)
-            node, index = (node.left, before) if after > before else (node.right, index - before)
-        return Sample(node.name, (self._first[node.name] + index) % node.windows)
+        phase = self._phase(index)
+        source, number = self._mixes[phase].at(index - self._starts[phase])
+        return Sample(source, self._before[phase][source] + number)
 
+    def count(self, source: str, index: int) -> int:
+        """How many of the first `index` samples are of `source`."""
+        phase = self._phase(index)
+        mix, before = self._mixes[phase], self._before[phase][source]
+        return before + (mix.count(source, index - self._starts[phase]) if source in mix.names else 0)
 
-def step_range(step: int, samples_per_step: int, rank: int = 0, ranks: int = 1) -> range:
-    """Numbers of the samples of optimizer step `step` (from 0) that `rank` trains on: ranks slice the step evenly.
-
-    >>> [list(step_range(3, 4, rank, 2)) for rank in range(2)]
-    [[12, 13], [14, 15]]
-    """
-    share = samples_per_step // ranks
-    start = step * samples_per_step + rank * share
-    return range(start, start + share)
-
-
-def _left_count(samples: int, share: int) -> int:
-    """round(samples x share), in exact integers."""
-    return (samples * share + (1 << SHARE_BITS - 1)) >> SHARE_BITS
-
-
-def _start(seed: int, source: Source) -> int:
-    digest = hashlib.sha256(f"{seed}:{source.name}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") % source.windows
-
-
-def _huffman(sources: list[Source]) -> _Split | Source:
-    heap: list[tuple[float, int, _Split | Source]] = [(s.weight, number, s) for number, s in enumerate(sorted(sources))]
-    heapq.heapify(heap)
-    for number in range(len(sources), 2 * len(sources) - 1):  # a number breaks ties of weight: the tree is one
-        right_weight, _, right = heapq.heappop(heap)
-        left_weight, _, left = heapq.heappop(heap)
-        weight = left_weight + right_weight
-        share = round(left_weight / weight * (1 << SHARE_BITS))
-        heapq.heappush(heap, (weight, number, _Split(left, right, share)))
-    return heap[0][2]
+    def _phase(self, index: int) -> int:
+        return bisect_right(self._starts, index) - 1

@@ -8,55 +8,29 @@ field is part of the training's identity.
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from functools import cached_property
 from typing import Any
 
-from pretrain.presets import PRESETS, ModelShape
+from pretrain.architecture import ModelSettings
+from pretrain.schedule import SCHEDULES, BatchSizes
 
 EXECUTION = {"execution": True}
-CPUINFO = Path("/proc/cpuinfo")
-GPU_DEVICE = Path("/dev/nvidia0")
+CHOICES = {
+    "schedule": SCHEDULES,
+    "precision": ("fp32", "bf16", "fp16", "auto"),
+    "objective": ("causal", "prefix"),
+    "windows": ("contiguous", "overlapping", "sentence", "document"),
+    "offload": ("none", "optimizer", "parameters"),
+}
 
 
 @dataclass(frozen=True)
-class ModelSettings:
-    """The `[model]` table: a GPT-2 of some shape."""
+class PhaseSettings:
+    """A `[[train.phase]]` table: the mix of sources for so many tokens."""
 
-    preset: str | None = None  # a published shape (presets.py); the three keys below override its values
-    context_length: int = 1024  # tokens a sample
-    n_layers: int | None = None
-    n_heads: int | None = None
-    d_model: int | None = None  # width of the residual stream
-    dropout: float = 0.0  # GPT-2 used 0.1; one pass over the data wants none
-
-    def shape(self) -> ModelShape:
-        """The preset's depth, heads and width, overridden key by key. Call `problems` first."""
-        preset = PRESETS[self.preset]._asdict() if self.preset is not None else {}
-        explicit = {name: getattr(self, name) for name in ModelShape._fields if getattr(self, name) is not None}
-        return ModelShape(**(preset | explicit))
-
-    def problems(self) -> list[str]:
-        if self.preset is not None and self.preset not in PRESETS:
-            return [f"model.preset must be one of {', '.join(PRESETS)}, got {self.preset}"]
-        missing = [name for name in ModelShape._fields if self.preset is None and getattr(self, name) is None]
-        if missing:
-            return [
-                f"model.{name} is not set; set it, or set model.preset to one of {', '.join(PRESETS)}"
-                for name in missing
-            ]
-        shape = self.shape()
-        found = [
-            f"model.{name} must be at least 1, got {value}"
-            for name, value in (*shape._asdict().items(), ("context_length", self.context_length))
-            if value < 1
-        ]
-        if not found and shape.d_model % shape.n_heads:
-            found.append(f"model.d_model must be a multiple of model.n_heads ({shape.n_heads}), got {shape.d_model}")
-        if not 0 <= self.dropout < 1:
-            found.append(f"model.dropout must be at least 0 and below 1, got {self.dropout}")
-        return found
+    tokens: int
+    weights: dict[str, float]  # source name -> weight; a source that is not named is not read
 
 
 @dataclass(frozen=True)
@@ -64,50 +38,133 @@ class TrainSettings:
     """The `[train]` table. Defaults are GPT-3's for its 125M model (Brown et al. 2020, table 2.1 and appendix B)."""
 
     tokens: int = 10_000_000_000  # tokens to train on; a last partial batch is not trained on
+    phase: list[PhaseSettings] = field(default_factory=list)  # none: one phase, mixed by source.weight
     global_batch_tokens: int = 524_288  # tokens an optimizer step, over all ranks
+    batch_ramp_start: int = 0  # tokens of the first step's batch; it grows by as much until it is full. 0: no ramp
+    batch_ramp_tokens: int = 0  # tokens until the batch is full
     micro_batch_size: int = field(default=8, metadata=EXECUTION)  # samples a rank holds at once
+    skip_steps: list[int] = field(default_factory=list, metadata=EXECUTION)  # steps whose batch is left out, from 1
+
+    objective: str = "causal"  # or "prefix": a random part of each sample is read both ways and not predicted
+    windows: str = "contiguous"  # how documents become samples: pretrain/windows.py
+    stride: int = 0  # tokens from one overlapping window to the next
+    document_mask: bool = False  # documents in one sample do not see each other; positions begin anew in each
+    label_smoothing: float = 0.0  # as torch's: epsilon / K on all K ids, the right one included
+    z_loss: float = 0.0  # times log(Z)^2 of each token (Chowdhery et al. 2022, section 5), on top of the loss
+
     lr: float = 6e-4  # peak learning rate
+    schedule: str = "cosine"  # pretrain/schedule.py
+    warmup_steps: int = 700  # steps of linear growth to the peak
+    decay_steps: int = 0  # last steps in which "wsd" decays
     min_lr_ratio: float = 0.1  # the last step's learning rate, as a part of the peak
     betas: list[float] = field(default_factory=lambda: [0.9, 0.95])
     eps: float = 1e-8
     weight_decay: float = 0.1  # of matrices and embeddings; never of biases and norms
     grad_clip: float = 1.0  # global norm
-    schedule: str = "cosine"
-    warmup_steps: int = 700  # steps of linear growth to the peak
-    precision: str = "bf16"  # "fp32", "bf16", or "auto": bf16 where the hardware multiplies it fast
-    zero_stage: int = field(default=1, metadata=EXECUTION)  # 1 shards optimizer states over ranks, 2 gradients too
+
+    init_from: str = ""  # a transformers-format directory to go on from, instead of random weights
+    precision: str = "bf16"  # "fp32", "bf16", "fp16" (with loss scaling), or "auto": bf16 where it is fast
+    zero_stage: int = field(default=1, metadata=EXECUTION)  # shards 1: optimizer states, 2: gradients, 3: weights too
+    offload: str = field(default="none", metadata=EXECUTION)  # to the host's memory: "optimizer", or "parameters" too
+    activation_checkpointing: bool = field(default=False, metadata=EXECUTION)  # less memory, a third more compute
+    compile: bool = field(default=False, metadata=EXECUTION)  # torch.compile
     validate_every_steps: int = field(default=250, metadata=EXECUTION)
+    sample_tokens: int = field(default=64, metadata=EXECUTION)  # of the text written at each validation; 0: none
+    max_bad_steps: int = field(default=5, metadata=EXECUTION)  # skipped steps in a row after which the run pauses
+    slow_step_factor: float = field(default=20.0, metadata=EXECUTION)  # medians after which every rank dumps its stack
+    hang_minutes: float = field(default=30.0, metadata=EXECUTION)  # a step that takes longer ends the job
+
+    @cached_property
+    def batch_sizes(self) -> BatchSizes:
+        return BatchSizes(
+            full=self.global_batch_tokens, start=self.batch_ramp_start, ramp_tokens=self.batch_ramp_tokens
+        )
 
     @property
     def steps(self) -> int:
         """Optimizer steps of the whole training."""
-        return self.tokens // self.global_batch_tokens
+        return self.batch_sizes.steps(self.tokens)
+
+    def tokens_after(self, steps: int) -> int:
+        """Tokens trained on by the first `steps` steps."""
+        return self.batch_sizes.tokens_before(steps)
 
     def problems(self) -> list[str]:
-        positive = ("tokens", "global_batch_tokens", "micro_batch_size", "lr", "eps", "grad_clip")
+        """Sentences about what cannot work."""
+        above = ("tokens", "global_batch_tokens", "micro_batch_size", "lr", "eps", "grad_clip", "hang_minutes")
         found = [
             f"train.{name} must be above 0, got {getattr(self, name)}"
-            for name in positive
+            for name in above
             if not 0 < getattr(self, name) < math.inf
         ]
+        at_least = {
+            **dict.fromkeys(("warmup_steps", "decay_steps", "stride", "batch_ramp_start", "batch_ramp_tokens"), 0),
+            **dict.fromkeys(("weight_decay", "z_loss", "sample_tokens"), 0),
+            **dict.fromkeys(("validate_every_steps", "max_bad_steps"), 1),
+            "slow_step_factor": 2,
+        }
+        found += [
+            f"train.{name} must be at least {least}, got {getattr(self, name)}"
+            for name, least in at_least.items()
+            if not least <= getattr(self, name) < math.inf
+        ]
+        for name, choices in CHOICES.items():
+            if getattr(self, name) not in choices:
+                wanted = ", ".join(f'"{choice}"' for choice in choices)
+                found.append(f'train.{name} must be one of {wanted}, got "{getattr(self, name)}"')
         if not 0 <= self.min_lr_ratio <= 1:
             found.append(f"train.min_lr_ratio must lie between 0 and 1, got {self.min_lr_ratio}")
+        if not 0 <= self.label_smoothing < 1:
+            found.append(f"train.label_smoothing must be at least 0 and below 1, got {self.label_smoothing}")
         if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
             found.append(f"train.betas must be two numbers, each at least 0 and below 1, got {self.betas}")
-        if not 0 <= self.weight_decay < math.inf:
-            found.append(f"train.weight_decay must be at least 0, got {self.weight_decay}")
-        if self.schedule != "cosine":
-            found.append(f'train.schedule must be "cosine", got "{self.schedule}"')
-        if self.warmup_steps < 0:
-            found.append(f"train.warmup_steps must be at least 0, got {self.warmup_steps}")
-        if self.precision not in ("fp32", "bf16", "auto"):
-            found.append(f'train.precision must be "fp32", "bf16" or "auto", got "{self.precision}"')
-        if self.zero_stage in (0, 3):
-            found.append(f"train.zero_stage must be 1 or 2, got {self.zero_stage}, which is not built yet")
-        elif self.zero_stage not in (1, 2):
-            found.append(f"train.zero_stage must be 1 or 2, got {self.zero_stage}")
-        if self.validate_every_steps < 1:
-            found.append(f"train.validate_every_steps must be at least 1, got {self.validate_every_steps}")
+        if self.zero_stage not in (0, 1, 2, 3):
+            found.append(f"train.zero_stage must be 0, 1, 2 or 3, got {self.zero_stage}")
+        if any(step < 1 for step in self.skip_steps):
+            found.append(f"train.skip_steps are counted from 1, got {min(self.skip_steps)}")
+        return found + self._mismatches()
+
+    def _mismatches(self) -> list[str]:
+        """Values that are right alone and wrong together."""
+        found = []
+        if (self.stride > 0) != (self.windows == "overlapping"):
+            found.append(
+                f'train.stride and train.windows = "overlapping" go together, got stride {self.stride} and '
+                f'"{self.windows}"'
+            )
+        if (self.decay_steps > 0) != (self.schedule == "wsd"):
+            found.append(
+                f'train.decay_steps and train.schedule = "wsd" go together, got {self.decay_steps} and '
+                f'"{self.schedule}"'
+            )
+        if (self.batch_ramp_start > 0) != (self.batch_ramp_tokens > 0):
+            found.append(
+                f"train.batch_ramp_start and train.batch_ramp_tokens go together, got {self.batch_ramp_start} and "
+                f"{self.batch_ramp_tokens}"
+            )
+        if self.batch_ramp_start > 0 and self.global_batch_tokens % self.batch_ramp_start:
+            found.append(
+                f"train.global_batch_tokens ({self.global_batch_tokens}) must be a multiple of "
+                f"train.batch_ramp_start, got {self.batch_ramp_start}"
+            )
+        total = sum(phase.tokens for phase in self.phase)
+        if self.phase and total != self.tokens:
+            found.append(f"the phases have {total} tokens together, train.tokens is {self.tokens}; make them equal")
+        if self.phase and any(phase.tokens < 1 or not phase.weights for phase in self.phase):
+            found.append("every [[train.phase]] wants tokens of at least 1 and weights of one source or more")
+        if self.zero_stage == 0 and self.precision in ("bf16", "fp16"):
+            found.append(
+                f"train.zero_stage = 0 runs in fp32 only (DeepSpeed's {self.precision} takes a blind optimizer step "
+                "when it starts); set train.zero_stage = 1 or train.precision = fp32"
+            )
+        if self.offload != "none" and self.zero_stage not in ((3,) if self.offload == "parameters" else (1, 2, 3)):
+            wanted = "3" if self.offload == "parameters" else "1, 2 or 3"
+            found.append(f'train.offload = "{self.offload}" wants train.zero_stage {wanted}, got {self.zero_stage}')
+        if self.compile and self.zero_stage == 3:
+            found.append(
+                "train.compile does not hold with train.zero_stage = 3, whose hooks break the graph at every layer; "
+                "set one of them otherwise"
+            )
         return found
 
 
@@ -142,9 +199,9 @@ class WandbSettings:
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """All that a worker needs to train: written once, before step 1, as RUN/pretrain/started.json."""
+    """All that a worker needs to train: written before step 1 and at every start, as RUN/pretrain/started.json."""
 
-    key: str  # hash of the training's identity; a checkpoint of another key is refused
+    key: str  # hash of what no resume may change; a checkpoint of another key is refused
     seed: int
     ranks: int
     vocab_size: int
@@ -152,13 +209,19 @@ class TrainingJob:
     sources: dict[str, float]  # name -> weight in the mix
     dataset: str  # fingerprint of the token files
     model: ModelSettings
-    train: TrainSettings  # its precision is resolved: "fp32" or "bf16"
+    train: TrainSettings  # its precision is resolved
     checkpoint: CheckpointSettings
     wandb: WandbSettings
+    deepspeed: dict[str, Any]  # the `[deepspeed]` table: keys handed through
 
     @property
-    def samples_per_step(self) -> int:
-        return self.train.global_batch_tokens // self.model.context_length
+    def phases(self) -> list[PhaseSettings]:
+        """The mixes, in order; the last goes on for ever."""
+        return self.train.phase or [PhaseSettings(self.train.tokens, self.sources)]
+
+    def samples_before(self, step: int) -> int:
+        """Samples that all steps before `step` (from 0) train on."""
+        return self.train.tokens_after(step) // self.model.context_length
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; `from_json` reads them back."""
@@ -166,79 +229,11 @@ class TrainingJob:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> TrainingJob:
+        phases = [PhaseSettings(**phase) for phase in value["train"]["phase"]]
         tables = {
             "model": ModelSettings(**value["model"]),
-            "train": TrainSettings(**value["train"]),
+            "train": TrainSettings(**(value["train"] | {"phase": phases})),
             "checkpoint": CheckpointSettings(**value["checkpoint"]),
             "wandb": WandbSettings(**value["wandb"]),
         }
         return cls(**(value | tables))
-
-
-def batch_problems(model: ModelSettings, train: TrainSettings, ranks: int) -> list[str]:
-    """Whether a step's batch can be cut into samples, and these be shared among ranks and micro-batches."""
-    context_length, batch = model.context_length, train.global_batch_tokens
-    if train.tokens < batch:
-        return [f"train.tokens must be at least train.global_batch_tokens ({batch}), got {train.tokens}"]
-    if batch % context_length:
-        return [
-            f"train.global_batch_tokens must be a multiple of model.context_length ({context_length}), got {batch}; "
-            f"set it to {max(1, round(batch / context_length)) * context_length}"
-        ]
-    samples = batch // context_length
-    if samples % ranks:
-        return [
-            f"train.global_batch_tokens = {batch} gives {samples} samples of {context_length} tokens a "
-            f"step, which {ranks} ranks cannot share evenly; set launch.ranks to {_largest_divisor(samples, ranks)}"
-        ]
-    share = samples // ranks
-    if share % train.micro_batch_size:
-        return [
-            f"train.micro_batch_size must divide the {share} samples that each of {ranks} ranks trains on per "
-            f"step, got {train.micro_batch_size}; set it to {_largest_divisor(share, train.micro_batch_size)}"
-        ]
-    return []
-
-
-def _largest_divisor(number: int, below: int) -> int:
-    return max(divisor for divisor in range(1, below) if number % divisor == 0)
-
-
-def job_problems(job: TrainingJob, tokens_by_source: dict[str, int]) -> list[str]:
-    """The checks that need the data: `tokens_by_source` counts each source's training tokens."""
-    found = batch_problems(job.model, job.train, job.ranks)
-    context_length, batch = job.model.context_length, job.train.global_batch_tokens
-    for source, weight in job.sources.items():
-        if not weight > 0:
-            found.append(f"the weight of source '{source}' must be above 0, got {weight}")
-        tokens = tokens_by_source.get(source, 0)
-        if tokens < context_length + 1:
-            found.append(
-                f"source '{source}' is too small for one sample: it has {tokens} training tokens, "
-                f"model.context_length = {context_length} wants {context_length + 1}; add text to it or lower "
-                "model.context_length"
-            )
-    if sum(tokens_by_source.values()) < batch:
-        found.append(
-            f"the corpus is too small for one batch: it has {sum(tokens_by_source.values())} training tokens, "
-            f"train.global_batch_tokens = {batch}; add text or lower train.global_batch_tokens"
-        )
-    if not 0 <= job.end_of_text < job.vocab_size:
-        found.append(f"the end-of-text id must lie in 0..{job.vocab_size - 1}, the vocabulary, got {job.end_of_text}")
-    return found
-
-
-def resolve_precision(precision: str) -> str:
-    """`"auto"` as "bf16" where this machine multiplies it fast, else "fp32"; any other value is itself.
-
-    Fast means a CUDA device of compute capability 8 (Ampere) or later, or a CPU with AMX or AVX-512 bf16.
-    """
-    if precision != "auto":
-        return precision
-    if GPU_DEVICE.exists():
-        import torch  # slow to import: only where a GPU may be
-
-        if torch.cuda.is_available():
-            return "bf16" if torch.cuda.get_device_capability()[0] >= 8 else "fp32"
-    flags = CPUINFO.read_text() if CPUINFO.exists() else ""
-    return "bf16" if re.search(r"\b(amx_bf16|avx512_bf16)\b", flags) else "fp32"

@@ -28,5 +28,5 @@ def load_model(job: TrainingJob, step_dir: Path) -> GPT:
     """The model of a checkpoint in evaluation mode, on a GPU where there is one, in the job's precision."""
     model = build_model(job)
     model.load_state_dict(read_full(step_dir))
-    dtype = torch.bfloat16 if job.train.precision == "bf16" else torch.float32
+    dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[job.train.precision]
     return model.to("cuda" if torch.cuda.is_available() else "cpu", dtype).eval()

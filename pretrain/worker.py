@@ -61,6 +61,7 @@ def work(run: Path, ranks: RankVariables, stop_request: StopRequest) -> None:
     import torch
 
     from pretrain.engine import Engine, connect, disconnect
+    from pretrain.export import initial_weights
     from pretrain.loop import Loop
     from pretrain.model import build_model
 
@@ -69,8 +70,10 @@ def work(run: Path, ranks: RankVariables, stop_request: StopRequest) -> None:
         torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // ranks.local_world_size))
     os.environ["LOCAL_RANK"] = str(ranks.local_rank)  # DeepSpeed looks for it there, which srun does not set
     device = connect(rank=ranks.rank, local_rank=ranks.local_rank, world_size=ranks.world_size)
-    engine = Engine(build_model(job), job, device)
-    Loop(job, engine, directory, run / "tokens", stop_request).run()
+    model = build_model(job)
+    if job.train.init_from and not any((directory / "checkpoints").glob("step-*/manifest.json")):
+        model.load_state_dict(initial_weights(Path(job.train.init_from), job.model, job.vocab_size))
+    Loop(job, Engine(model, job, device), run, stop_request).run()
     disconnect()
 
 

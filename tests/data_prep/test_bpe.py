@@ -51,7 +51,7 @@ def test_every_byte_has_its_own_id(tokenizer):
 @settings(max_examples=200, deadline=None)
 @given(text=st.text(max_size=50) | st.binary(max_size=50).map(lambda data: data.decode(errors="ignore")))
 def test_any_text_comes_back(tokenizer, text):
-    (ids,) = encode(tokenizer, [text])
+    (ids,) = encode(tokenizer, [text], 0)
     assert ids[-1] == 0
     assert (ids[:-1] > 0).all()
     assert tokenizer.decode(ids[:-1].tolist(), skip_special_tokens=False) == text
@@ -59,21 +59,21 @@ def test_any_text_comes_back(tokenizer, text):
 
 @pytest.mark.parametrize("text", ["", " ", "\n\n", "\0", "\ufeff", "a\r\n", " a", "e\u0301", "ﬁ", "<|endoftext|>" * 3])
 def test_nothing_is_normalised(tokenizer, text):
-    (ids,) = encode(tokenizer, [text])
+    (ids,) = encode(tokenizer, [text], 0)
     assert tokenizer.decode(ids[:-1].tolist(), skip_special_tokens=False) == text
 
 
 @pytest.mark.parametrize("text", ["<|endoftext|>", "a <|endoftext|> b", "<|endoftext|><|endoftext|>"])
 def test_the_name_of_end_of_text_inside_a_document_is_text(tokenizer, text):
-    (ids,) = encode(tokenizer, [text])
+    (ids,) = encode(tokenizer, [text], 0)
     assert ids.tolist().count(0) == 1
     assert ids[-1] == 0
 
 
 def test_a_batch_is_its_documents_in_order(tokenizer):
-    batch = encode(tokenizer, TEXTS)
-    assert [ids.tolist() for ids in batch] == [encode(tokenizer, [text])[0].tolist() for text in TEXTS]
-    assert encode(tokenizer, []) == []
+    batch = encode(tokenizer, TEXTS, 0)
+    assert [ids.tolist() for ids in batch] == [encode(tokenizer, [text], 0)[0].tolist() for text in TEXTS]
+    assert encode(tokenizer, [], 0) == []
 
 
 def test_transformers_gives_the_same_ids(path, tokenizer):
@@ -81,7 +81,7 @@ def test_transformers_gives_the_same_ids(path, tokenizer):
 
     peer = PreTrainedTokenizerFast(tokenizer_file=str(path))
     texts = [text for text in TEXTS if END_OF_TEXT not in text]  # whose name is special to transformers
-    assert [[*peer(text)["input_ids"], 0] for text in texts] == [ids.tolist() for ids in encode(tokenizer, texts)]
+    assert [[*peer(text)["input_ids"], 0] for text in texts] == [ids.tolist() for ids in encode(tokenizer, texts, 0)]
     assert [peer.decode(peer(text)["input_ids"]) for text in texts] == texts
     assert peer.convert_tokens_to_ids(END_OF_TEXT) == 0
 

@@ -47,7 +47,8 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         ("train.lr=1\nseed=3", "train.lr must be a number"),
         ("scrub.kinds=['phone']", "scrub.kinds names the unknown kind 'phone', wanted email, ip, credit-card"),
         ("launch.on='slurm'", "slurm is not built yet"),
-        ("train.zero_stage=3", "not built yet"),
+        ("train.zero_stage=4", "train.zero_stage must be 0, 1, 2 or 3, got 4"),
+        ("train.init_from='nowhere'", "nowhere holds no model in transformers' format"),
         ("source.0.format='pdf'", "format must be one of auto, text, html, got 'pdf'"),
         ("source.1.name='guide'", "source.name 'guide' is used twice"),
         ("source.1.name='a/b'", "source.name must be letters, digits, - and _, got 'a/b'"),
@@ -77,7 +78,7 @@ def test_a_wrong_setting(project: Path, capsys: pytest.CaptureFixture[str], sett
         (["run", "tiny.toml", "--run", "corpus"], "holds other files and is no run directory"),
         (["status", "--run", "nowhere"], "nowhere is no run directory"),
         (["trace", "a:b", "--run", "nowhere"], "nowhere is no run directory"),
-        (["sample", "--export", "nowhere"], "is not an exported model"),
+        (["sample", "--export", "nowhere"], "holds no model in transformers' format: it has no config.json"),
         (["stage", "clean", "--run", "corpus", "--task", "0"], "corpus is no run directory"),
         (["stage", "clean", "--run", "corpus", "--task", "x"], "wanted a number or a range such as 0-7"),
         (["stage", "clean", "--run", "corpus", "--task", "3-1"], "the range is empty"),
@@ -149,7 +150,7 @@ def test_a_corpus_with_nothing_to_validate_on_and_one_too_small_for_a_batch(proj
         project, *run, "--set", "train.global_batch_tokens=1048576", "--set", "train.tokens=1048576", code=2
     )
     assert "the corpus is too small for one batch" in small.stderr
-    by_hand = text2lm(project, "stage", "pretrain", "--run", "run", "--task", "0", code=2)
+    by_hand = text2lm(project, "stage", "pretrain/windows", "--run", "run", "--task", "0", code=2)
     assert "the corpus is too small for one batch" in by_hand.stderr
     assert len(small.stderr.splitlines()) == 1
 
@@ -177,19 +178,10 @@ def test_a_full_disk_is_one_line_and_exit_1_and_room_lets_the_run_go_on(project:
         assert json.loads((disk / "run" / "tokens" / "manifest.json").read_text())["documents_out"] > 100
 
 
-def test_plan_touches_nothing(project: Path) -> None:
-    before = sorted(project.rglob("*"))
-    plan = text2lm(project, "plan", "tiny.toml", "--run", "run").stdout
-    assert plan.count("to do: it has not run yet") == 11
-    # by hand: embeddings (512 + 64) x 64, two layers of 12 x 64^2 + 13 x 64, the last norm 2 x 64
-    assert f"{576 * 64 + 2 * (12 * 64**2 + 13 * 64) + 2 * 64:,} parameters" in plan
-    assert sorted(project.rglob("*")) == before
-
-
 def test_the_verbs_are_those_of_the_design() -> None:
     (verbs,) = (action.choices for action in parser()._actions if action.dest == "verb")
     assert verbs is not None
-    assert set(verbs) == {"run", "plan", "stage", "status", "report", "trace", "batch", "sample", "export", "doctor"}
+    assert " ".join(verbs) == "run plan stage status report trace batch sample sync export doctor"
 
 
 def test_doctor_names_versions_and_the_disk(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,8 @@
 """What test_engine.py launches as ranks: several trainings in one process group, their numbers written as JSON.
 
 usage: engine_cases.py DIRECTORY CASE...   (rank variables in the environment)
+
+A case is `function,argument,...`. A `setup` among its arguments is PRECISION-STAGE or PRECISION-STAGE-OPTION.
 """
 
 from __future__ import annotations
@@ -14,89 +16,151 @@ from typing import Any
 import tiny_run
 import torch
 
-from pretrain.engine import Engine, connect, disconnect
+from pretrain.engine import Engine, MicroBatch, StepResult, connect, disconnect
 from pretrain.model import build_model
 from pretrain.settings import TrainingJob
 
 STEPS, SAVED_AT = 20, 10
+SMOOTHING, Z_LOSS, CLIP = 0.1, 1e-3, 0.5
+OPTIONS = {
+    "": {},
+    "offload": {"offload": "optimizer"},
+    "offload_all": {"offload": "parameters"},
+    "checkpointing": {"activation_checkpointing": True},
+    "compile": {"compile": True},
+}
+# Stage 3 keeps small parameters whole on every rank and makes one tensor of a group: not in a model this small
+DEEPSPEED: dict[str, Any] = {
+    "zero_optimization": {"stage3_param_persistence_threshold": 0, "sub_group_size": 20_000},
+    "fp16": {"initial_scale_power": 20, "loss_scale_window": 4},  # goes down, and up again, within a few steps
+}
 
 
-def batch_of(step: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """The global batch of a step: tokens and targets (16, 64). Most ids are rare, so that there is much to learn."""
+def batch_of(step: int, documents: bool = False) -> MicroBatch:
+    """The global batch of a step: 8 or 16 rows of 64. Most ids are rare, so that there is much to learn.
+
+    Some targets are ignored, most of them on the first rank.
+    """
     generator = torch.Generator().manual_seed(step)
-    rows = (torch.rand(16, tiny_run.CONTEXT + 1, generator=generator) ** 4 * tiny_run.VOCAB).long()
-    return rows[:, :-1], rows[:, 1:]
+    rows = (torch.rand(8 * (1 + step % 2), tiny_run.CONTEXT + 1, generator=generator) ** 4 * tiny_run.VOCAB).long()
+    tokens, targets = rows[:, :-1], rows[:, 1:].clone()
+    targets[0, : 5 * step] = targets[1:, :3] = -100
+    positions = torch.cat([torch.arange(40), torch.arange(24)]).repeat(len(tokens), 1) if documents else None
+    return tokens, targets, positions, None
 
 
 def lr_of(step: int) -> float:
     return 0.0005 * (1 + step % 3)  # gentle: a high one makes the last digits of the gradients chaotic
 
 
-def job_of(ranks: int, precision: str = "fp32", stage: int = 1, clip: float = 0.5) -> TrainingJob:
-    return tiny_run.job(ranks=ranks, precision=precision, zero_stage=stage, grad_clip=clip)
+def job_of(ranks: int, setup: str = "fp32-1") -> TrainingJob:
+    precision, stage, option = (*setup.split("-"), "")[:3]
+    deepspeed = DEEPSPEED if precision == "fp16" else {"zero_optimization": DEEPSPEED["zero_optimization"]}
+    return tiny_run.job(
+        ranks=ranks,
+        deepspeed=deepspeed,
+        precision=precision,
+        zero_stage=int(stage),
+        grad_clip=CLIP,
+        label_smoothing=SMOOTHING,
+        z_loss=Z_LOSS,
+        **OPTIONS[option],
+    )
 
 
-def build(job: TrainingJob) -> Engine:
+def build(ranks: int, setup: str) -> Engine:
+    job = job_of(ranks, setup)
     return Engine(build_model(job), job, torch.device("cpu"))
 
 
-def train(engine: Engine, first: int, last: int) -> list[list[float]]:
-    """[loss, grad norm] of each step."""
-    numbers = []
-    share = 16 // engine.ranks
-    mine = slice(engine.rank * share, (engine.rank + 1) * share)
-    for step in range(first, last):
-        tokens, targets = (tensor[mine].split(4) for tensor in batch_of(step))
-        result = engine.train_step(zip(tokens, targets, strict=True), lr=lr_of(step), target_tokens=1024)
-        numbers.append([result.loss, result.grad_norm])
-    return numbers
+def step_of(engine: Engine, step: int, **options: Any) -> StepResult:
+    """One step on this rank's rows of the global batch, 4 at a time."""
+    batch = batch_of(step, options.pop("documents", False))
+    share = len(batch[0]) // engine.ranks
+    parts = [None if field is None else field[engine.rank * share :][:share].split(4) for field in batch]
+    micro_batches = [tuple(part and part[i] for part in parts) for i in range(share // 4)]
+    return engine.train_step(micro_batches, lr=lr_of(step), **options)
 
 
-def weights(engine: Engine) -> dict[str, Any]:
-    return {name: tensor.float().tolist() for name, tensor in engine.model.state_dict().items() if "mlp" in name}
+def train(engine: Engine, first: int, last: int, **options: Any) -> list[StepResult]:
+    return [step_of(engine, step, **options) for step in range(first, last)]
 
 
 def save(engine: Engine, directory: Path) -> None:
     directory.mkdir(exist_ok=True)
     engine.save(directory / f"rank-{engine.rank:05d}.safetensors")
+    (directory / "state.json").write_text(json.dumps(engine.state()))
     engine.barrier()
 
 
-def from_scratch(directory: Path, ranks: int, precision: str, stage: str) -> Any:
-    engine = build(job_of(ranks, precision, int(stage)))
-    numbers = train(engine, 0, SAVED_AT)
-    save(engine, directory / f"{precision}-{stage}-{ranks}")
-    return numbers + train(engine, SAVED_AT, STEPS)
+def load(engine: Engine, directory: Path) -> None:
+    engine.load(directory, SAVED_AT, json.loads((directory / "state.json").read_text()))
 
 
-def resumed(directory: Path, ranks: int, precision: str, stage: str, saved: str) -> Any:
-    """Go on, with this many ranks and this stage, from what `saved` (precision-stage-ranks) left."""
-    engine = build(job_of(ranks, precision, int(stage)))
-    engine.load(directory / saved, SAVED_AT)
+def fresh(directory: Path, ranks: int, setup: str) -> None:
+    """A checkpoint before the first step."""
+    save(build(ranks, setup), directory / f"fresh-{setup}")
+
+
+def from_scratch(directory: Path, ranks: int, setup: str) -> Any:
+    engine = build(ranks, setup)
+    results = train(engine, 0, SAVED_AT)
+    save(engine, directory / f"{setup}-of-{ranks}")
+    return results + train(engine, SAVED_AT, STEPS)
+
+
+def resumed(directory: Path, ranks: int, setup: str, saved: str) -> Any:
+    """Go on from what the setup `saved` left on two ranks; what was loaded is saved at once, to be compared."""
+    engine = build(ranks, setup)
+    load(engine, directory / f"{saved}-of-2")
+    save(engine, directory / f"{saved}-as-{setup}-of-{ranks}")
     return train(engine, SAVED_AT, STEPS)
 
 
-def poisoned(directory: Path, ranks: int) -> Any:
-    """A weight that is not finite on rank 0 only."""
-    engine = build(job_of(ranks))
-    before = weights(engine)
+def with_documents(directory: Path, ranks: int, setup: str) -> Any:
+    return train(build(ranks, setup), 0, SAVED_AT, documents=True)
+
+
+def poisoned(directory: Path, ranks: int, setup: str) -> Any:
+    """Rank 0's activations turn to nan once, between the third step and the fourth."""
+    engine = build(ranks, setup)
+    results = train(engine, 0, 3)
+    save(engine, directory / f"before-{setup}")
     if engine.rank == 0:
-        with torch.no_grad():
-            engine.model.norm.weight[0] = float("nan")
-    try:
-        train(engine, 0, 1)
-    except FloatingPointError as error:
-        return {"error": str(error), "unchanged": weights(engine) == before}
-    return None
+        hook = engine.model.blocks[1].register_forward_hook(lambda module, inputs, output: output * float("nan"))
+    skipped = step_of(engine, 3)
+    if engine.rank == 0:
+        hook.remove()
+    save(engine, directory / f"after-{setup}")
+    return {"skipped": skipped, "others": results + train(engine, 3, 8)}
+
+
+def looked_at(directory: Path, ranks: int, setup: str) -> Any:
+    """The validation loss in the middle of a training, and what comes after it."""
+    engine = build(ranks, setup)
+    results = train(engine, 0, 4)
+    tokens, targets, _, _ = batch_of(100)
+    engine.model.eval()
+    with torch.no_grad():
+        nats = engine.model(tokens, targets).nll.item()
+        logits = engine.model(tokens)
+    engine.model.train()
+    from_logits = torch.nn.functional.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), reduction="sum")
+    return {"nats": nats, "from_logits": from_logits.item(), "others": results + train(engine, 4, 8)}
 
 
 def stop(directory: Path, ranks: int) -> Any:
     """Only the last rank wants to stop."""
-    engine = build(job_of(ranks))
-    tokens, targets = (tensor[:8].split(4) for tensor in batch_of(0))
-    batches = list(zip(tokens, targets, strict=True))
+    engine = build(ranks, "fp32-1")
     wanted = engine.rank == ranks - 1
-    return [engine.train_step(batches, lr=0.001, target_tokens=1024, stop=flag).stop for flag in (False, wanted)]
+    return [step_of(engine, 0, stop=flag).stop for flag in (False, wanted)]
+
+
+def memory(directory: Path, ranks: int) -> Any:
+    """What the engine says of this process's peak, and what Linux says, in bytes."""
+    peak = build(ranks, "fp32-1").memory_bytes()
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return [peak, int(status["VmHWM"].split()[0]) * 1024]
 
 
 if __name__ == "__main__":

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import tiny_run
 import torch
@@ -16,7 +18,7 @@ from transformers import GPT2LMHeadModel
 from data_prep.files import UserError
 from pretrain.checkpoint import CheckpointStore
 from pretrain.evaluate import evaluate
-from pretrain.export import export_gpt2
+from pretrain.export import export
 from pretrain.fragments import WEIGHT, Piece, read_full, write_fragments
 from pretrain.model import build_model
 from pretrain.weights import load_model, newest_checkpoint
@@ -39,6 +41,20 @@ def save_initial_model(run: Path) -> Path:
     return store.step_dir(5)
 
 
+def held_out(run: Path, source: str) -> tuple[npt.NDArray[np.int64], list[npt.NDArray[np.int64]]]:
+    """A source's ids, and its windows of 64 inputs and the target after the last; an end-of-text is in front."""
+    ids = np.fromfile(run / f"tokens/val/{source}-00000.bin", dtype=np.uint16).astype(np.int64)
+    line = np.concatenate([[tiny_run.END_OF_TEXT], ids])
+    return ids, [line[start : start + 65] for start in range(0, len(ids), 64)]
+
+
+@torch.no_grad()
+def nats_of(model: GPT2LMHeadModel, window: npt.NDArray[np.int64]) -> float:
+    """Of all tokens but the first, each given those before it."""
+    ids = torch.from_numpy(window)
+    return float(F.cross_entropy(model(ids[None, :-1]).logits[0], ids[1:], reduction="sum"))
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_run.make_run(tmp_path_factory.mktemp("run"), tiny_run.job(ranks=1))
@@ -50,17 +66,12 @@ def test_bits_per_byte_is_the_loss_of_transformers_model_over_the_documents_byte
     model = load_model(job, newest_checkpoint(job, run / "pretrain/checkpoints"))
     found = evaluate(job, model, run / "tokens/val")
 
-    export_gpt2(read_full(step_dir), job, write_tokenizer(run / "tokenizer.json"), run / "hf")
+    export(read_full(step_dir), job, write_tokenizer(run / "tokenizer.json"), run / "hf")
     model = GPT2LMHeadModel.from_pretrained(run / "hf").eval()
     nats, tokens, size = 0.0, 0, 0
     for source in ("web", "papers"):
-        ids = np.fromfile(run / f"tokens/val/{source}-00000.bin", dtype=np.uint16).astype(np.int64)
-        line = torch.from_numpy(np.concatenate([[tiny_run.END_OF_TEXT], ids]))
-        for start in range(0, len(ids), 64):
-            window = line[start : start + 65]
-            with torch.no_grad():
-                logits = model(window[None, :-1]).logits[0]
-            nats += float(F.cross_entropy(logits, window[1:], reduction="sum"))
+        ids, windows = held_out(run, source)
+        nats += sum(nats_of(model, window) for window in windows)
         tokens += len(ids)
         # tiny_run gives every document 4 bytes a token, end-of-text aside
         size += 4 * int((ids != tiny_run.END_OF_TEXT).sum())
@@ -69,6 +80,22 @@ def test_bits_per_byte_is_the_loss_of_transformers_model_over_the_documents_byte
     assert found["perplexity"] == pytest.approx(math.exp(nats / tokens), rel=1e-5)
     assert found["bits_per_byte"] == pytest.approx(nats / math.log(2) / size, rel=1e-6)
     assert sum(scores["tokens"] for scores in found["sources"].values()) == tokens
+
+
+def test_with_a_document_mask_each_document_is_scored_alone(run: Path) -> None:
+    job = tiny_run.job(ranks=1, document_mask=True)
+    ours = build_model(job).eval()
+    found = evaluate(job, ours, run / "tokens/val")
+
+    export(ours.state_dict(), job, write_tokenizer(run / "tokenizer.json"), run / "masked")
+    model = GPT2LMHeadModel.from_pretrained(run / "masked").eval()
+    for source in ("web", "papers"):
+        ids, windows = held_out(run, source)
+        nats = 0.0
+        for window in windows:
+            begins = [0, *(1 + np.flatnonzero(window[1:-1] == tiny_run.END_OF_TEXT)), len(window) - 1]
+            nats += sum(nats_of(model, window[low : high + 1]) for low, high in pairwise(begins))
+        assert found["sources"][source]["loss"] == pytest.approx(nats / len(ids), rel=1e-6)
 
 
 def test_without_a_checkpoint_it_says_what_to_do(tmp_path: Path) -> None:

@@ -1,19 +1,40 @@
-"""Proves that a resumed training's metrics have neither a gap nor a repeat."""
+"""Proves that metrics.jsonl has neither a gap nor a repeat, and that wandb gets every row of it once.
+
+What wandb got is read from its own transaction log: records in LevelDB's log format, which hold protocol buffers.
+"""
 
 from __future__ import annotations
 
+import json
+import struct
+import zlib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from data_prep.files import read_json_lines
-from pretrain.metrics import MetricsFile, cut_back
+import pytest
+import tiny_run
+from wandb.proto.wandb_internal_pb2 import Record
+
+from data_prep.files import UserError, read_json_lines, write_json
+from pretrain.metrics import MetricsFile, Row, cut_back, flat, open_tracker
+from pretrain.sync import sync
+from tests.conftest import text2lm
+
+LOG_HEADER, BLOCK = 7, 32_768
+FULL, LAST = 1, 4  # of the types of a piece: full, first, middle, last
 
 
 def write_rows(path: Path, first: int, last: int) -> None:
     metrics = MetricsFile(path)
     for step in range(first, last + 1):
-        metrics.append({"step": step, "loss": 0.1 * step})
+        metrics.append({"step": step, "tokens": 10 * step, "loss": 0.1 * step})
     metrics.sync()
     metrics.close()
+
+
+def steps(path: Path) -> list[int]:
+    return [row["step"] for row in read_json_lines(path)]
 
 
 def test_rows_after_the_checkpoint_are_cut_and_written_again(tmp_path: Path) -> None:
@@ -21,17 +42,18 @@ def test_rows_after_the_checkpoint_are_cut_and_written_again(tmp_path: Path) -> 
     write_rows(path, 1, 7)
     cut_back(path, 5)
     write_rows(path, 6, 9)
-    assert [row["step"] for row in read_json_lines(path)] == list(range(1, 10))
+    assert steps(path) == list(range(1, 10))
     assert read_json_lines(path)[2]["loss"] == 0.1 * 3  # floats survive exactly
 
 
-def test_a_torn_last_line_is_dropped(tmp_path: Path) -> None:
+@pytest.mark.parametrize("tail", [b'{"step": 6, "lo', b'{"step": 6}', b"\0" * 4096, b"\0\0\n\xff\n"])
+def test_what_a_kill_or_a_power_cut_left_at_the_end_is_dropped(tmp_path: Path, tail: bytes) -> None:
     path = tmp_path / "metrics.jsonl"
     write_rows(path, 1, 5)
-    path.write_bytes(path.read_bytes() + b'{"step": 6, "lo')
-    cut_back(path, 5)
-    write_rows(path, 6, 6)
-    assert [row["step"] for row in read_json_lines(path)] == [1, 2, 3, 4, 5, 6]
+    whole = path.read_bytes()
+    path.write_bytes(whole + tail)
+    cut_back(path, 8)
+    assert path.read_bytes() == whole
 
 
 def test_a_fresh_start_empties_it(tmp_path: Path) -> None:
@@ -41,3 +63,110 @@ def test_a_fresh_start_empties_it(tmp_path: Path) -> None:
     write_rows(path, 1, 2)
     cut_back(path, 0)
     assert path.read_bytes() == b""
+
+
+def records(path: Path) -> Iterator[Record]:
+    """Those of a .wandb file: after a header, blocks of pieces (checksum, length, type, data) of records."""
+    log, position, data = path.read_bytes(), LOG_HEADER, b""
+    assert log.startswith(b":W&B")
+    while position < len(log):
+        left = BLOCK - position % BLOCK
+        if left < 7:  # too little for a piece
+            position += left
+            continue
+        checksum, length, kind = struct.unpack_from("<IHB", log, position)
+        piece = log[position + 7 : position + 7 + length]
+        assert zlib.crc32(bytes([kind]) + piece) == checksum
+        position += 7 + length
+        data += piece
+        if kind in (FULL, LAST):
+            record = Record()
+            record.ParseFromString(data)
+            yield record
+            data = b""
+
+
+def history(run: Path) -> list[Row]:
+    """What was logged to an offline run, less wandb's own items; wandb's step must be ours."""
+    (path,) = run.glob("*.wandb")
+    rows = []
+    for record in records(path):
+        if record.WhichOneof("record_type") == "history":
+            items: dict[str, Any] = {item.nested_key[0]: json.loads(item.value_json) for item in record.history.item}
+            assert items["_step"] == record.history.step.num == items["step"]
+            rows.append({key: value for key, value in items.items() if not key.startswith("_")})
+    return rows
+
+
+def row_of(step: int) -> Row:
+    row: Row = {"step": step, "tokens": 1024 * step, "loss": 10 / step, "mfu": None, "skipped": False}
+    if step % 10 == 0:
+        row["val"] = {"web": {"loss": 3.5, "perplexity": 33.1}, "a.b": {"loss": 1.25}}
+    return row
+
+
+def test_a_training_resumed_twice_becomes_one_run(tmp_path: Path) -> None:
+    job, path = tiny_run.job(wandb="offline"), tmp_path / "metrics.jsonl"
+    write_json(tmp_path / "started.json", job.to_json())
+    for checkpoint, killed_at in ((0, 17), (10, 34), (30, 400)):  # a kill loses the steps after a checkpoint
+        cut_back(path, checkpoint)
+        metrics, tracker = MetricsFile(path), open_tracker(job, tmp_path)
+        for step in range(checkpoint + 1, killed_at + 1):
+            metrics.append(row_of(step))
+            tracker.log(row_of(step))
+        metrics.close()
+        tracker.close()
+    path.write_bytes(path.read_bytes() + b'{"step": 401, "lo')
+    segments = set(tmp_path.glob("wandb/offline-run-*"))
+
+    synced = sync(tmp_path, online=False, project="elsewhere")
+    assert synced.rows == 400 and segments == set(tmp_path.glob("wandb/offline-run-*")) - {Path(synced.place)}
+    assert history(Path(synced.place)) == [flat(row_of(step)) for step in range(1, 401)]
+    (log,) = Path(synced.place).glob("*.wandb")
+    assert log.stat().st_size > BLOCK  # so the reader's and the writer's notion of blocks was tried
+    (run,) = [record.run for record in records(log) if record.WhichOneof("record_type") == "run"]
+    assert run.run_id == synced.run_id and run.project == "elsewhere"
+    for segment in segments:  # uploading the one run replaces what was uploaded of these
+        (log,) = segment.glob("*.wandb")
+        assert synced.run_id in {record.run.run_id for record in records(log)}
+
+    again = sync(tmp_path, online=False)
+    assert again.run_id == synced.run_id and len(history(Path(again.place))) == 400
+
+
+def test_the_command_says_what_to_upload(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    write_json(run / "pretrain/started.json", tiny_run.job().to_json())
+    write_rows(run / "pretrain/metrics.jsonl", 1, 3)
+    (run / "config.toml").touch()
+    said = text2lm(tmp_path, "sync", "--run", "run", "--mode", "offline").stdout.splitlines()
+    assert said[0].startswith("run ") and ": 3 steps in " in said[0]
+    place = Path(said[1].removeprefix("send it with: wandb sync "))
+    assert history(tmp_path / place) == read_json_lines(run / "pretrain/metrics.jsonl")
+
+
+def test_wandb_itself_leaves_out_a_step_that_it_has(tmp_path: Path) -> None:
+    """The rule by which a run online takes a replay: only what is new."""
+    tracker = open_tracker(tiny_run.job(wandb="offline"), tmp_path)
+    for step in (1, 2, 3, 2, 3, 4):
+        tracker.log(row_of(step))
+    tracker.close()
+    (run,) = tmp_path.glob("wandb/offline-run-*")
+    assert [row["step"] for row in history(run)] == [1, 2, 3, 4]
+
+
+def test_nested_tables_become_paths() -> None:
+    row = {"step": 3, "val": {"web": {"loss": 2.5, "bits_per_byte": 1.1}, "loss": 2.0}, "mfu": None}
+    assert flat(row) == {"step": 3, "val/web/loss": 2.5, "val/web/bits_per_byte": 1.1, "val/loss": 2.0, "mfu": None}
+
+
+def test_what_cannot_be_synced_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match=r"metrics\.jsonl has no rows; train first: text2lm run CONFIG --run"):
+        sync(tmp_path, online=False)
+    write_json(tmp_path / "started.json", tiny_run.job().to_json())
+    write_rows(tmp_path / "metrics.jsonl", 1, 2)
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))  # nobody is logged in there
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    with pytest.raises(UserError, match=r'log in with wandb login, or choose the mode "offline"'):
+        sync(tmp_path, online=True)

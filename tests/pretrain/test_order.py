@@ -1,60 +1,64 @@
-"""Proves that the order of samples honours the weights, reads each source in sequence, and knows nothing of ranks."""
+"""Proves that phases follow each other, that text goes on over their borders, and that length costs nothing."""
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pretrain.order import Order, Source, step_range
+from pretrain.order import Order, Phase, Sample
 
-
-def names(order: Order, count: int) -> str:
-    return "".join(order.sample(index).source for index in range(count))
+PHASES = st.lists(
+    st.tuples(st.integers(0, 50), st.dictionaries(st.sampled_from("abcd"), st.floats(0.1, 10), min_size=1)),
+    min_size=1,
+    max_size=4,
+).map(lambda phases: [Phase(*phase) for phase in phases])
 
 
 def test_by_hand() -> None:
-    """A share of 3/4: after n samples round(3 n / 4) are a's, halves up: 0 1 2 2 3 4 5 5 6."""
-    assert names(Order(1, [Source("a", 3.0, 10), Source("b", 1.0, 10)]), 8) == "aabaaaba"
-
-
-def test_windows_of_a_source_come_in_sequence_and_wrap_around() -> None:
-    order = Order(7, [Source("a", 3.0, 5), Source("b", 1.0, 3)])
-    samples = [order.sample(index) for index in range(40)]
-    for name, windows in (("a", 5), ("b", 3)):
-        seen = [window for source, window in samples if source == name]
-        assert [(after - before) % windows for before, after in itertools.pairwise(seen)] == [1] * (len(seen) - 1)
-        assert set(seen) == set(range(windows))
-
-
-def test_another_seed_starts_elsewhere() -> None:
-    starts = {Order(seed, [Source("a", 1.0, 1000)]).sample(0).window for seed in range(20)}
-    assert len(starts) > 15
+    order = Order([Phase(4, {"a": 3, "b": 1}), Phase(3, {"b": 1, "c": 2}), Phase(1, {"a": 1})])
+    assert [order.sample(index) for index in range(10)] == [
+        Sample(*pair)
+        for pair in [
+            *(("a", 0), ("a", 1), ("a", 2), ("b", 0)),
+            *(("c", 0), ("b", 1), ("c", 1)),
+            *(("a", 3), ("a", 4), ("a", 5)),  # the last phase goes on for ever
+        ]
+    ]
+    assert order.sources == ["a", "b", "c"]
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.floats(0.001, 1000), min_size=1, max_size=9))
-def test_weights_are_honoured_at_every_prefix(weights: list[float]) -> None:
-    order = Order(1, [Source(str(number), weight, 10) for number, weight in enumerate(weights)])
-    bound = 0.5 if len(weights) <= 2 else 2.0
+@given(PHASES)
+def test_numbers_go_on_over_phases_and_weights_hold_in_each(phases: list[Phase]) -> None:
+    order = Order(phases)
     counts: Counter[str] = Counter()
-    for index in range(300):
-        counts[order.sample(index).source] += 1
-        for number, weight in enumerate(weights):
-            assert abs(counts[str(number)] - (index + 1) * weight / sum(weights)) <= bound + 1e-9
+    index = 0
+    for phase in phases:
+        before, total = counts.copy(), sum(phase.weights.values())
+        for done in range(1, phase.samples + 1):
+            source, number = order.sample(index)
+            assert number == counts[source]
+            counts[source] += 1
+            index += 1
+            assert order.count(source, index) == counts[source]
+            for name, weight in phase.weights.items():
+                assert abs(counts[name] - before[name] - done * weight / total) < 1 + 1e-9
 
 
-def test_weights_are_honoured_after_ten_billion_samples() -> None:
-    order = Order(1, [Source("a", 0.9, 10**9), Source("b", 0.1, 10**9)])
-    first = 10**10
-    window = [order.sample(index) for index in range(first, first + 1000)]
-    assert sum(sample.source == "a" for sample in window) == pytest.approx(900, abs=1)
+@settings(max_examples=30, deadline=None)
+@given(PHASES, st.dictionaries(st.sampled_from("abcde"), st.floats(0.1, 10), min_size=1))
+def test_an_appended_phase_changes_nothing_before_it(phases: list[Phase], weights: dict[str, float]) -> None:
+    until = sum(phase.samples for phase in phases)
+    before, after = Order(phases), Order([*phases, Phase(10, weights)])
+    assert all(before.sample(index) == after.sample(index) for index in range(until))
+    assert {after.sample(until + index).source for index in range(10)} <= set(weights)
 
 
-def test_ranks_slice_the_same_sequence() -> None:
-    for ranks in (1, 2, 4):
-        joined = [index for rank in range(ranks) for index in step_range(5, 8, rank, ranks)]
-        assert joined == list(range(40, 48))
+def test_a_trillion_samples_need_no_list() -> None:
+    order = Order([Phase(10**12, {"a": 0.9, "b": 0.1}), Phase(10**11, {"b": 1.0})])
+    source, number = order.sample(10**12 + 5)
+    assert (source, number) == ("b", 10**11 + 5)
+    assert order.count("a", 10**12 // 2) == pytest.approx(0.45e12, abs=1)

@@ -12,44 +12,52 @@ from typing import Any
 import pytest
 import tiny_run
 
-import pretrain.settings
-from pretrain.settings import (
-    CheckpointSettings,
-    ModelSettings,
-    TrainingJob,
-    TrainSettings,
-    WandbSettings,
-    job_problems,
-    resolve_precision,
-)
+import pretrain.checks
+from pretrain.architecture import ModelSettings
+from pretrain.checks import job_problems, resolve_precision
+from pretrain.settings import CheckpointSettings, PhaseSettings, TrainingJob, TrainSettings, WandbSettings
 
+SHAPE = {"n_layers": 2, "n_heads": 4, "d_model": 64}
 PLENTY = {"web": 1_000_000, "papers": 1_000_000}
 
 
 def test_settings_and_batches_do_not_import_torch() -> None:
-    modules = "settings, presets, schedule, order, batches, checkpoint, stop"
+    modules = "architecture, settings, presets, schedule, cost, checks, continuation, order, batches, checkpoint, stop"
     code = f"import sys; from pretrain import {modules}; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], cwd=tiny_run.ROOT, check=True)
-
-
-def test_an_explicit_key_overrides_the_preset() -> None:
-    assert ModelSettings(preset="gpt2-small").shape() == (12, 12, 768)
-    assert ModelSettings(preset="gpt2-small", n_layers=2).shape() == (2, 12, 768)
 
 
 @pytest.mark.parametrize(
     ("table", "changed", "sentence"),
     [
-        (ModelSettings, {"preset": "gpt9"}, "model.preset must be one of gpt2-small,"),
+        (ModelSettings, {"preset": "gpt9"}, "model.preset must be one of gpt1, gpt2-small,"),
         (ModelSettings, {"n_layers": 2, "n_heads": 2}, "model.d_model is not set"),
-        (ModelSettings, {"n_layers": 2, "n_heads": 3, "d_model": 64}, "model.d_model must be a multiple"),
-        (ModelSettings, {"preset": "gpt2-small", "context_length": 0}, "model.context_length must be at least 1"),
-        (ModelSettings, {"preset": "gpt2-small", "dropout": 1.0}, "model.dropout must be"),
+        (ModelSettings, SHAPE | {"n_heads": 3}, "model.d_model must be a multiple of model.n_heads (3), got 64"),
+        (ModelSettings, SHAPE | {"n_kv_heads": 3}, "model.n_heads (4) must be a multiple of model.n_kv_heads, got 3"),
+        (ModelSettings, SHAPE | {"context_length": -1}, "model.context_length must be at least 1"),
+        (ModelSettings, SHAPE | {"dropout": 1.0}, "model.dropout must be"),
+        (ModelSettings, SHAPE | {"position": "alibi"}, 'model.position must be one of "learned", "sinusoidal", '),
+        (ModelSettings, SHAPE | {"norm_eps": 0}, "model.norm_eps must be above 0, got 0"),
+        (ModelSettings, SHAPE | {"n_heads": 64, "position": "rotary"}, "rotary positions turn pairs of numbers"),
         (TrainSettings, {"lr": -1}, "train.lr must be above 0, got -1"),
         (TrainSettings, {"betas": [0.9]}, "train.betas must be two numbers"),
-        (TrainSettings, {"schedule": "wsd"}, 'train.schedule must be "cosine", got "wsd"'),
+        (TrainSettings, {"schedule": "step"}, 'train.schedule must be one of "cosine", "linear", '),
+        (TrainSettings, {"schedule": "wsd"}, 'train.decay_steps and train.schedule = "wsd" go together, got 0'),
+        (TrainSettings, {"windows": "overlapping"}, 'train.stride and train.windows = "overlapping" go together'),
+        (TrainSettings, {"batch_ramp_start": 1024}, "train.batch_ramp_start and train.batch_ramp_tokens go together"),
+        (
+            TrainSettings,
+            {"batch_ramp_start": 1000, "batch_ramp_tokens": 10**6},
+            "train.global_batch_tokens (524288) must be a multiple of train.batch_ramp_start, got 1000",
+        ),
+        (TrainSettings, {"phase": [PhaseSettings(7, {"web": 1.0})]}, "the phases have 7 tokens together, train.tokens"),
         (TrainSettings, {"precision": "fp8"}, "train.precision must be"),
-        (TrainSettings, {"zero_stage": 3}, "train.zero_stage must be 1 or 2, got 3, which is not built yet"),
+        (TrainSettings, {"label_smoothing": 1.0}, "train.label_smoothing must be at least 0 and below 1"),
+        (TrainSettings, {"skip_steps": [0]}, "train.skip_steps are counted from 1, got 0"),
+        (TrainSettings, {"zero_stage": 4}, "train.zero_stage must be 0, 1, 2 or 3, got 4"),
+        (TrainSettings, {"zero_stage": 0}, "train.zero_stage = 0 runs in fp32 only"),
+        (TrainSettings, {"offload": "parameters"}, 'train.offload = "parameters" wants train.zero_stage 3, got 1'),
+        (TrainSettings, {"compile": True, "zero_stage": 3}, "train.compile does not hold with train.zero_stage = 3"),
         (TrainSettings, {"warmup_steps": -1}, "train.warmup_steps must be at least 0"),
         (TrainSettings, {"min_lr_ratio": 2}, "train.min_lr_ratio must lie between 0 and 1"),
         (TrainSettings, {"weight_decay": -0.1}, "train.weight_decay must be at least 0"),
@@ -65,7 +73,7 @@ def test_refusals(table: type, changed: dict[str, Any], sentence: str) -> None:
 
 
 def test_defaults_have_no_problem() -> None:
-    tables = (ModelSettings(preset="gpt2-small"), TrainSettings(), CheckpointSettings(), WandbSettings())
+    tables = (ModelSettings(**SHAPE), TrainSettings(), CheckpointSettings(), WandbSettings())
     assert [problem for table in tables for problem in table.problems()] == []
 
 
@@ -82,6 +90,16 @@ def test_defaults_have_no_problem() -> None:
         ({"tokens": 100}, PLENTY, "train.tokens must be at least"),
         ({}, {"web": 100_000, "papers": 64}, "source 'papers' is too small for one sample: it has 64"),
         ({}, {"web": 500, "papers": 500}, "the corpus is too small for one batch: it has 1000"),
+        (
+            {"batch_ramp_start": 64, "batch_ramp_tokens": 1024},
+            PLENTY,
+            "train.batch_ramp_start = 64 gives 1 samples of 64 tokens a step, which 2 ranks cannot share evenly",
+        ),
+        (
+            {"phase": [PhaseSettings(20 * 1024, {"web": 1.0, "code": 1.0})]},
+            PLENTY,
+            "a phase names the source 'code', which is not there: web, papers",
+        ),
     ],
 )
 def test_refusals_that_need_the_data(changed: dict[str, Any], tokens: dict[str, int], sentence: str) -> None:
@@ -90,7 +108,7 @@ def test_refusals_that_need_the_data(changed: dict[str, Any], tokens: dict[str, 
 
 
 def test_a_good_job_has_no_problem_and_survives_json() -> None:
-    job = tiny_run.job()
+    job = tiny_run.job(phase=[PhaseSettings(20 * 1024, {"web": 1.0})], deepspeed={"wall_clock_breakdown": False})
     assert job_problems(job, PLENTY) == []
     assert TrainingJob.from_json(json.loads(json.dumps(job.to_json()))) == job
 
@@ -99,7 +117,9 @@ def test_execution_fields_are_marked() -> None:
     tables = (ModelSettings, TrainSettings, CheckpointSettings, WandbSettings)
     marked = {field.name for table in tables for field in dataclasses.fields(table) if field.metadata.get("execution")}
     assert marked == {
-        "micro_batch_size", "zero_stage", "validate_every_steps", "every_steps", "keep_last", "mode", "project",
+        "micro_batch_size", "skip_steps", "zero_stage", "offload", "activation_checkpointing", "compile",
+        "validate_every_steps", "sample_tokens", "max_bad_steps", "slow_step_factor", "hang_minutes",
+        "every_steps", "keep_last", "mode", "project",
     }  # fmt: skip
 
 
@@ -108,7 +128,7 @@ def test_execution_fields_are_marked() -> None:
 )
 def test_auto_precision(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, flags: str, wanted: str) -> None:
     (tmp_path / "cpuinfo").write_text(f"processor\t: 0\nflags\t\t: {flags}\n")
-    monkeypatch.setattr(pretrain.settings, "CPUINFO", tmp_path / "cpuinfo")
-    monkeypatch.setattr(pretrain.settings, "GPU_DEVICE", tmp_path / "nvidia0")
+    monkeypatch.setattr(pretrain.checks, "CPUINFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr(pretrain.checks, "GPU_DEVICE", tmp_path / "nvidia0")
     assert resolve_precision("auto") == wanted
     assert resolve_precision("fp32") == "fp32"

@@ -50,7 +50,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
 
 def long_job(**changes: Any) -> TrainingJob:
     """Long enough to be interrupted, a few seconds of steps; dropout, so that its randomness must be repeated too."""
-    return tiny_run.job(tokens=80 * 1024, every_steps=20, dropout=0.1, **changes)
+    return tiny_run.job(tokens=80 * 1024, every_steps=20, model={"dropout": 0.1}, **changes)
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,8 @@ def test_a_training_leaves_its_record(uninterrupted: Path) -> None:
     assert rows[-1]["loss"] < rows[0]["loss"] - 1
     assert [row["step"] for row in rows if "val_loss" in row] == [10, 20, 30, 40, 50, 60, 70, 80]
     assert set(rows[0]) == {
-        "step", "loss", "lr", "grad_norm", "tokens", "tokens_per_second", "mfu", "step_seconds", "data_seconds",
+        "step", "loss", "lr", "grad_norm", "skipped", "targets", "memory_bytes",
+        "tokens", "tokens_per_second", "mfu", "step_seconds", "data_seconds",
     }  # fmt: skip
     manifest = json.loads((checkpoint(uninterrupted, 80) / "manifest.json").read_text())
     assert manifest["tokens"] == 80 * 1024 and manifest["precision"] == "fp32" and manifest["wandb_run_id"]

@@ -11,18 +11,29 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tokenizer_file import write_tokenizer
 
 from data_prep.files import write_json
 from data_prep.tokens import DocumentRow, TokenWriter
-from pretrain.settings import CheckpointSettings, ModelSettings, TrainingJob, TrainSettings, WandbSettings
+from pretrain.architecture import ModelSettings
+from pretrain.settings import CheckpointSettings, TrainingJob, TrainSettings, WandbSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 VOCAB, END_OF_TEXT, CONTEXT = 300, 299, 64
 
 
 def job(
-    *, ranks: int = 2, every_steps: int = 5, wandb: str = "disabled", key: str = "k", dropout: float = 0.0, **train: Any
+    *,
+    ranks: int = 2,
+    every_steps: int = 5,
+    wandb: str = "disabled",
+    key: str = "k",
+    model: dict[str, Any] | None = None,
+    deepspeed: dict[str, Any] | None = None,
+    **train: Any,
 ) -> TrainingJob:
+    """20 steps of 16 samples of 64 tokens; `model` and the keywords change the `[model]` and `[train]` tables."""
+    shape: dict[str, Any] = {"context_length": CONTEXT, "n_layers": 2, "n_heads": 2, "d_model": 64}
     settings: dict[str, Any] = {
         "tokens": 20 * 1024,
         "global_batch_tokens": 1024,
@@ -40,10 +51,11 @@ def job(
         end_of_text=END_OF_TEXT,
         sources={"web": 3.0, "papers": 1.0},
         dataset="synthetic",
-        model=ModelSettings(context_length=CONTEXT, n_layers=2, n_heads=2, d_model=64, dropout=dropout),
+        model=ModelSettings(**(shape | (model or {}))),
         train=TrainSettings(**(settings | train)),
         checkpoint=CheckpointSettings(every_steps=every_steps),
         wandb=WandbSettings(mode=wandb),
+        deepspeed=deepspeed or {},
     )
 
 
@@ -63,6 +75,8 @@ def make_run(run: Path, training: TrainingJob) -> Path:
     for split, documents in (("train", 300), ("val", 40)):
         write_tokens(run / "tokens" / split, "web", documents, seed=len(split))
         write_tokens(run / "tokens" / split, "papers", documents // 2, seed=len(split) + 10)
+    (run / "tokenizer").mkdir()
+    write_tokenizer(run / "tokenizer" / "tokenizer.json")
     write_json(run / "pretrain" / "started.json", training.to_json())
     return run
 
@@ -98,10 +112,10 @@ class Ranks:
         for process in self.processes:
             process.send_signal(number)
 
-    def wait(self) -> list[tuple[int, str, str]]:
+    def wait(self, timeout: float = 180) -> list[tuple[int, str, str]]:
         """(exit code, standard output, standard error) of each."""
         results = []
         for process in self.processes:
-            out, err = process.communicate(timeout=180)
+            out, err = process.communicate(timeout=timeout)
             results.append((process.returncode, out, err))
         return results

@@ -1,0 +1,88 @@
+"""What a run takes on disk, stage by stage: exact for stages that are done, foretold for those to come."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+from data_prep.shards import LARGEST_SHARD_BYTES, SHARDS, SMALLEST_SHARD_BYTES
+from data_prep.tokens import dtype_for
+from pipeline.config import RunConfig
+from pipeline.receipt import Manifest
+from pipeline.run_dir import RunDir
+from pipeline.token_steps import TOKEN_FILE_BYTES
+from pretrain.cost import parameter_count
+
+PLAIN = (".jsonl", ".csv", ".txt", ".html")  # other files are compressed already
+PACKED = 3  # times that English text shrinks in a parquet file; 2.5 to 5 are common
+BYTES_PER_TOKEN = 4  # of text: a little below English by GPT-2's tokenizer
+TOKENIZER_BYTES = 70  # an entry of the vocabulary, with its merge
+FRAGMENT_BYTES = 12  # a parameter's fp32 weight and two moments
+METRICS_BYTES = 500  # a step
+
+Size = dict[str, Any]  # {"bytes", "files", "exact"}
+
+
+def disk(config: RunConfig, run: RunDir, stages: dict[str, str | None], vocab_size: int) -> dict[str, Size]:
+    """Bytes and files by stage; `stages` tells why each is to be done (None: it is done).
+
+    Stages of documents are taken to drop nothing. Receipts and manifests, some kB a stage, come on top.
+    """
+    text = source_bytes(config)  # unpacked
+    sizes: dict[str, Size] = {}
+    for name, why in stages.items():
+        manifest = Manifest.load(run.manifest(name)) if why is None else None
+        if manifest:
+            sizes[name] = there(run, manifest)
+            text = manifest.counts.bytes or text
+        else:
+            bytes_, files = foretold(name, config, text, vocab_size)
+            sizes[name] = {"bytes": bytes_, "files": files, "exact": False}
+    return sizes
+
+
+def source_bytes(config: RunConfig) -> int:
+    """About how much text the sources hold. A hub's dataset, whose size nobody here knows, counts nothing."""
+    from data_prep.sources import find_inputs
+
+    files = [item for source in config.source for item in find_inputs(source) if "path" in item]
+    return sum(item["bytes"] * (1 if item["path"].endswith(PLAIN) else PACKED) for item in files)
+
+
+def there(run: RunDir, manifest: Manifest) -> Size:
+    """What a finished stage has left."""
+    files = {path for path in run.stage(manifest.stage).rglob("*") if path.is_file()}
+    files |= {run.root / item["path"] for item in manifest.outputs}  # the report lies beside its stage
+    return {"bytes": sum(path.stat().st_size for path in files), "files": len(files), "exact": True}
+
+
+def foretold(name: str, config: RunConfig, text: int, vocab_size: int) -> tuple[int, int]:
+    """(bytes, files) of a stage to come that reads `text` bytes of documents."""
+    model, sources = config.model, len(config.source)
+    shards = math.ceil(text / min(max(text // SHARDS, SMALLEST_SHARD_BYTES), LARGEST_SHARD_BYTES))
+    if name in ("ingest", "clean", "dedup", "scrub", "split"):
+        return text // PACKED, shards * (3 if name == "ingest" else 2)  # parts, and ledgers or the other side
+    if name == "tokenizer":
+        return TOKENIZER_BYTES * vocab_size, 1
+    if name == "tokens":
+        size = text // BYTES_PER_TOKEN * dtype_for(vocab_size).itemsize
+        return size, 3 * sources * (math.ceil(size / TOKEN_FILE_BYTES / sources) + 1)  # train, and one of val
+    if name == "pretrain":
+        # the newest are kept while one more is written: a file and its digest a rank, and a manifest
+        checkpoints = config.checkpoint.keep_last + 1
+        rows = model.padded_vocab(vocab_size)
+        state = checkpoints * FRAGMENT_BYTES * parameter_count(model, rows)
+        return state + METRICS_BYTES * config.train.steps, checkpoints * (2 * config.launch.ranks + 1)
+    if name == "export":
+        return 4 * parameter_count(model, vocab_size) + TOKENIZER_BYTES * vocab_size, 5
+    return 100_000, 1
+
+
+def free_bytes(path: Path) -> int:
+    """Space left where `path` is or will be."""
+    import shutil
+
+    while not path.exists():
+        path = path.parent
+    return shutil.disk_usage(path).free
