@@ -271,12 +271,16 @@ def sync(arguments: argparse.Namespace) -> int:
 
 
 def export(arguments: argparse.Namespace) -> int:
+    from pipeline.plan import need_stage
     from pipeline.stages import stage_named
 
     runner = runner_of(arguments.run)
     with runner.run.lock():
         code = runner.update(stage_named("export"))
     if code == 0:
+        what = need_stage(runner.run, "export").facts["what"]
+        if what.startswith("none"):
+            raise UserError(f"nothing to export, {what.removeprefix('none: ')}; read the model with text2lm sample --run")
         print(runner.run.export)
     return code
 

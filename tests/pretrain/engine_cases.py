@@ -122,15 +122,19 @@ def with_documents(directory: Path, ranks: int, setup: str) -> Any:
 
 
 def poisoned(directory: Path, ranks: int, setup: str) -> Any:
-    """Rank 0's activations turn to nan once, between the third step and the fourth."""
+    """Two bad steps between the third and the fourth: on rank 0 activations turn to nan, then the loss alone to inf."""
     engine = build(ranks, setup)
     results = train(engine, 0, 3)
     save(engine, directory / f"before-{setup}")
-    if engine.rank == 0:
-        hook = engine.model.blocks[1].register_forward_hook(lambda module, inputs, output: output * float("nan"))
-    skipped = step_of(engine, 3)
-    if engine.rank == 0:
-        hook.remove()
+    skipped = []
+    for module, poison in (
+        (engine.model.blocks[1], lambda module, inputs, output: output * float("nan")),
+        (engine.model, lambda module, inputs, output: output._replace(objective=output.objective + float("inf"))),
+    ):
+        hook = module.register_forward_hook(poison) if engine.rank == 0 else None
+        skipped.append(step_of(engine, 3))
+        if hook:
+            hook.remove()
     save(engine, directory / f"after-{setup}")
     return {"skipped": skipped, "others": results + train(engine, 3, 8)}
 
