@@ -53,6 +53,7 @@ def job(precision: str, ranks: int, zero_stage: int) -> TrainingJob:
             precision=precision,
             zero_stage=zero_stage,
             validate_every_steps=10**9,
+            sample_tokens=0,
         ),
         checkpoint=CheckpointSettings(every_steps=10**9),
         wandb=WandbSettings(mode="disabled"),
@@ -128,8 +129,11 @@ def trainer(run: Path, training: TrainingJob) -> None:
     """HF Trainer with DeepSpeed on the same GPT-2."""
     import deepspeed
     import torch
+    import transformers.training_args
     from transformers import GPT2Config, GPT2LMHeadModel, Trainer, TrainerCallback, TrainingArguments
 
+    # It wants a GPU for bf16, or use_cpu, with which it would quietly leave DeepSpeed out
+    transformers.training_args.is_torch_bf16_gpu_available = lambda: True
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False  # would be compiled for minutes
     torch.set_flush_denormal(True)
     train, low = training.train, training.train.precision == "bf16"

@@ -280,7 +280,9 @@ def export(arguments: argparse.Namespace) -> int:
     if code == 0:
         what = need_stage(runner.run, "export").facts["what"]
         if what.startswith("none"):
-            raise UserError(f"nothing to export, {what.removeprefix('none: ')}; read the model with text2lm sample --run")
+            raise UserError(
+                f"nothing to export, {what.removeprefix('none: ')}; read the model with text2lm sample --run"
+            )
         print(runner.run.export)
     return code
 

@@ -17,7 +17,7 @@ from pipeline.stages import STAGES
 from pipeline.training_steps import training_begun, training_changes, training_key
 from pretrain.checks import resolve_precision
 from pretrain.cost import flops_per_token, non_embedding_count, parameter_count
-from pretrain.memory import REDUCE_BUCKET, buffer_bytes, state_bytes
+from pretrain.memory import buffer_bytes, state_bytes
 from pretrain.scaling import CHINCHILLA_TOKENS_PER_PARAMETER, chinchilla_loss, chinchilla_tokens, kaplan_loss
 from pretrain.settings import TrainingJob
 from pretrain.transformers_config import settings_of
@@ -97,7 +97,7 @@ def memory(config: RunConfig, vocab_size: int, wanted: str) -> dict[str, dict[st
 
     model, train, ranks = config.model, config.train, config.launch.ranks
     parameters = parameter_count(model, model.padded_vocab(vocab_size))
-    bucket = config.deepspeed.get("zero_optimization", {}).get("reduce_bucket_size", REDUCE_BUCKET)
+    bucket = config.deepspeed.get("zero_optimization", {}).get("reduce_bucket_size")
     activations = {
         precision: activation_bytes(
             model,
@@ -114,7 +114,7 @@ def memory(config: RunConfig, vocab_size: int, wanted: str) -> dict[str, dict[st
         offload = "none" if stage == 0 else "optimizer" if train.offload != "none" and stage < 3 else train.offload
         setting: dict[str, Any] = {"precision": precision, "zero_stage": stage, "offload": offload}
         row = state_bytes(parameters, ranks=ranks, **setting)
-        row["buffers"] = buffer_bytes(parameters, reduce_bucket=bucket, **setting)
+        row["buffers"] = buffer_bytes(parameters, bucket=bucket, **setting)
         row["activations"], row["loss_head"] = activations[precision]["layers"], activations[precision]["head"]
         total = sum(row[name] for name in MEMORY_PARTS)
         found[str(stage)] = {"precision": precision, "offload": offload, **row, "total": total}

@@ -21,9 +21,7 @@ class ModelSettings:
     n_layers: int = 0
     n_heads: int = 0
     d_model: int = 0  # width of the residual stream
-    n_kv_heads: int = (
-        0  # key/value heads, shared by n_heads / n_kv_heads queries (Ainslie et al. 2023); 0: n_heads
-    )
+    n_kv_heads: int = 0  # key/value heads, shared by n_heads / n_kv_heads queries (Ainslie et al. 2023); 0: n_heads
     d_ff: int = 0  # inner width of the MLP; 0: 4 d_model
     position: str = "learned"  # "learned", "sinusoidal" (Vaswani et al. 2017, 3.5) or "rotary" (Su et al. 2021)
     rope_theta: float = 10_000.0  # base of rotary positions

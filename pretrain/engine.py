@@ -25,8 +25,10 @@ from torch import Tensor
 from torch._C._distributed_c10d import HashStore
 
 from data_prep.files import UserError
+from pretrain.cost import parameter_count
 from pretrain.fragments import WEIGHT, Piece, read_into, write_fragments
 from pretrain.layout import Layout
+from pretrain.memory import reduce_bucket
 from pretrain.model import GPT
 from pretrain.optim import build_optimizer
 from pretrain.settings import TrainingJob
@@ -51,7 +53,8 @@ class StepResult(NamedTuple):
 def deepspeed_config(job: TrainingJob, ranks: int) -> dict[str, Any]:
     """DeepSpeed's configuration for a job: a pure function, compared with records in the tests."""
     train = job.train
-    zero: dict[str, Any] = {"stage": train.zero_stage}
+    parameters = parameter_count(job.model, job.model.padded_vocab(job.vocab_size))
+    zero: dict[str, Any] = {"stage": train.zero_stage, "reduce_bucket_size": reduce_bucket(parameters)}
     if train.offload != "none":
         zero["offload_optimizer"] = {"device": "cpu", "pin_memory": True}
     if train.offload == "parameters":
@@ -129,8 +132,13 @@ class Engine:
         model = model.to(device)
         self._adamw = build_optimizer(model, job.train)
         config = deepspeed_config(job, self.ranks)
-        with contextlib.redirect_stdout(io.StringIO()):  # memory use at every turn
-            self._engine, *_ = deepspeed.initialize(model=model, optimizer=self._adamw, config=config)
+        try:
+            with contextlib.redirect_stdout(io.StringIO()):  # memory use at every turn
+                self._engine, *_ = deepspeed.initialize(model=model, optimizer=self._adamw, config=config)
+        except ValueError as error:  # of a value in the table: pydantic's error is one
+            if not job.deepspeed:
+                raise
+            raise UserError(f"[deepspeed]: {error}; change that table") from None
         self._layout = Layout(self._engine.optimizer, self._adamw)
         self._loss_scaler = self._engine.optimizer.loss_scaler if job.train.precision == "fp16" else None
         if self._loss_scaler is not None:

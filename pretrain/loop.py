@@ -21,7 +21,7 @@ from data_prep.files import UserError, read_json, write_json
 from pretrain.batches import Batch, Loader, TrainingData
 from pretrain.checkpoint import CheckpointStore
 from pretrain.continuation import learning_rate
-from pretrain.cost import flops_per_token
+from pretrain.cost import flops_per_token, parameter_count
 from pretrain.engine import Engine
 from pretrain.metrics import MetricsFile, NullTracker, Tracker, cut_back, open_tracker
 from pretrain.peak import peak_flops
@@ -83,7 +83,7 @@ class Loop:
 
     def _train(self, loader: Loader) -> None:
         last_progress = waiting_since = time.perf_counter()
-        for step, batches in loader:
+        for step, batches in self._watched(loader):
             row, stopping = self._step(step, batches, waiting_since)
             at_end = self.completed == self.job.train.steps
             if not stopping and (at_end or self.completed % self.job.train.validate_every_steps == 0):
@@ -103,6 +103,16 @@ class Loop:
             if stopping:
                 return
             waiting_since = time.perf_counter()
+
+    def _watched(self, loader: Loader) -> Iterator[tuple[int, list[Batch]]]:
+        """The loader's steps, watched while they are waited for: a dead file system hangs here."""
+        steps = iter(loader)
+        while True:
+            with self.watchdog.watch(f"reading step {self.completed + 1}"):
+                item = next(steps, None)
+            if item is None:
+                return
+            yield item
 
     def _step(self, step: int, batches: list[Batch], waiting_since: float) -> tuple[dict[str, Any], bool]:
         """One optimizer step: its row of metrics, and whether some rank asked to stop."""
@@ -143,9 +153,11 @@ class Loop:
 
     def _watch(self, row: dict[str, Any]) -> None:
         """Say what is not as it should be."""
-        if self.bad_steps.saw(row["skipped"]):
+        # fp16 begins with a loss scale that is too high, and finds its own by steps that overflow
+        looks_for_scale = row["loss"] is not None and row.get("loss_scale", 0) > 1
+        if self.bad_steps.saw(row["skipped"] and not looks_for_scale):
             self._say(f"step {row['step']}: the loss or the gradient is not finite; the step was skipped on all ranks")
-        elif warning := self.spikes.saw(row["grad_norm"]):
+        elif not row["skipped"] and (warning := self.spikes.saw(row["grad_norm"])):
             row["spike"] = True
             self._say(f"step {row['step']}: {warning}")
 
@@ -155,7 +167,12 @@ class Loop:
             scores = self.validation.score(self.engine, lambda: self.stop_request.requested)
         if scores is None:
             return True
-        row |= {"val_loss": scores.loss, "val_bits_per_byte": scores.bits_per_byte, "val": scores.sources}
+        row |= {
+            "val_loss": scores.loss,
+            "val_perplexity": scores.perplexity,
+            "val_bits_per_byte": scores.bits_per_byte,
+            "val": scores.sources,
+        }
         self._say(f"step {self.completed}: validation loss {scores.loss:.4f}, {scores.bits_per_byte:.4f} bits per byte")
         self._sample()
         return False
@@ -257,7 +274,7 @@ class Loop:
 
     def _announce(self) -> None:
         train = self.job.train
-        parameters = sum(parameter.numel() for parameter in self.engine.model.parameters())
+        parameters = parameter_count(self.job.model, self.job.vocab_size)
         epochs = ", ".join(f"{name} {count:.2f}" for name, count in self.data.epochs().items())
         self._say(
             f"{parameters:,} parameters, {train.steps:,} steps of {train.global_batch_tokens:,} tokens in "

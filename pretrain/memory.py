@@ -6,9 +6,14 @@ the rows that pad the vocabulary; ZeRO's own padding to equal shares, a few numb
 
 from __future__ import annotations
 
-REDUCE_BUCKET = 500_000_000  # gradients DeepSpeed gathers before it sums them over ranks: its own default
+REDUCE_BUCKET = 500_000_000  # gradients gathered before they are summed over ranks, at most: DeepSpeed's default
 GATHERED = 500_000_000  # weights stage 3 holds whole at most: half of its default stage3_max_reuse_distance
 WEIGHT_BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}
+
+
+def reduce_bucket(parameters: int) -> int:
+    """DeepSpeed's `reduce_bucket_size`: its default would hold 2 GB for the smallest model."""
+    return min(REDUCE_BUCKET, parameters)
 
 
 def state_bytes(
@@ -51,15 +56,16 @@ def is_bf16_optimizer(precision: str, zero_stage: int, offload: str) -> bool:
 
 
 def buffer_bytes(
-    parameters: int, *, precision: str, zero_stage: int, offload: str = "none", reduce_bucket: int = REDUCE_BUCKET
+    parameters: int, *, precision: str, zero_stage: int, offload: str = "none", bucket: int | None = None
 ) -> int:
     """Bytes of DeepSpeed's own buffers on a rank's device.
 
-    The bucket in which gradients travel to the other ranks, as large for the smallest model; and at stage 3 the whole
-    weights of the layers at work, which it does not let go before the backward pass wants them again when that is near.
+    The bucket of `bucket` gradients (None: `reduce_bucket`) in which they travel to the other ranks; and at stage 3 the
+    whole weights of the layers at work, which it does not let go before the backward pass wants them again when that is
+    near.
     """
     if zero_stage == 0 or is_bf16_optimizer(precision, zero_stage, offload):
         return 0
     weight = WEIGHT_BYTES[precision]
-    bucket = (4 if zero_stage == 1 else weight) * reduce_bucket
-    return bucket + (weight * min(parameters, GATHERED) if zero_stage == 3 else 0)
+    size = (4 if zero_stage == 1 else weight) * (reduce_bucket(parameters) if bucket is None else bucket)
+    return size + (weight * min(parameters, GATHERED) if zero_stage == 3 else 0)

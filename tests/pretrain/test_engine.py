@@ -241,21 +241,22 @@ def config(setup: str) -> dict[str, Any]:
 
 
 CPU = {"device": "cpu", "pin_memory": True}
+BUCKET = {"reduce_bucket_size": 384 * 64 + 64 * 64 + 2 * (16_640 + 33_088 + 256) + 128}  # all parameters
 RECORDS: dict[str, dict[str, Any]] = {
-    "fp32-0-none": {"zero_optimization": {"stage": 0}},
-    "fp32-1-none": {"zero_optimization": {"stage": 1}},
+    "fp32-0-none": {"zero_optimization": {**BUCKET, "stage": 0}},
+    "fp32-1-none": {"zero_optimization": {**BUCKET, "stage": 1}},
     "bf16-2-none": {
-        "zero_optimization": {"stage": 2},
+        "zero_optimization": {**BUCKET, "stage": 2},
         "bf16": {"enabled": True},
         "data_types": {"grad_accum_dtype": "fp32"},
     },
     "fp16-3-none": {
-        "zero_optimization": {"stage": 3},
+        "zero_optimization": {**BUCKET, "stage": 3},
         "fp16": {"enabled": True},
         "data_types": {"grad_accum_dtype": "fp32"},
     },
-    "fp32-1-optimizer": {"zero_optimization": {"stage": 1, "offload_optimizer": CPU}},
-    "fp32-3-parameters": {"zero_optimization": {"stage": 3, "offload_optimizer": CPU, "offload_param": CPU}},
+    "fp32-1-optimizer": {"zero_optimization": {**BUCKET, "stage": 1, "offload_optimizer": CPU}},
+    "fp32-3-parameters": {"zero_optimization": {**BUCKET, "stage": 3, "offload_optimizer": CPU, "offload_param": CPU}},
 }
 
 
@@ -280,7 +281,7 @@ def test_deepspeeds_own_keys_are_handed_through() -> None:
     )
     found = deepspeed_config(job, ranks=2)
     assert found["communication_data_type"] == "fp32"
-    assert found["zero_optimization"] == {"stage": 2, "overlap_comm": True}
+    assert found["zero_optimization"] == {**BUCKET, "stage": 2, "overlap_comm": True}
 
 
 def test_keys_that_other_settings_decide_are_refused() -> None:

@@ -60,7 +60,7 @@ def test_the_engine_holds_the_bytes_foretold(
     setting = {"precision": precision, "zero_stage": stage, "offload": offload}
     foretold = sum(state_bytes(parameters, ranks=RANKS, **setting).values())
     if stage != 2:  # which lets its bucket go between micro-batches
-        foretold += buffer_bytes(0, reduce_bucket=memory_cases.BUCKET, **setting)
+        foretold += buffer_bytes(0, bucket=memory_cases.BUCKET, **setting)
     found = measured[f"{precision},{stage},{offload}"]
     assert found == pytest.approx(foretold, rel=0.06 if offload != "none" else 0.03 if stage == 2 else 0.001)
 
