@@ -71,10 +71,10 @@ def make_run(run: Path, training: TrainingJob) -> None:
     write_json(run / "pretrain" / "started.json", training.to_json())
 
 
-def report(seconds: list[float]) -> None:
-    """What a contender leaves: its steps' seconds, the first left out."""
+def report(seconds: list[float], **facts: float) -> None:
+    """What a contender leaves: the median of its steps' seconds, the first left out, and what else it knows."""
     if int(os.environ.get("RANK", 0)) == 0:
-        print(json.dumps({"seconds": seconds[WARM:]}))
+        print(json.dumps({"seconds": statistics.median(seconds[WARM:])} | facts))
 
 
 def ours(run: Path, training: TrainingJob) -> None:
@@ -83,8 +83,10 @@ def ours(run: Path, training: TrainingJob) -> None:
 
     code = main(["--run", str(run)])
     assert code == 0
-    rows = read_json_lines(run / "pretrain" / "metrics.jsonl")
-    report([row["step_seconds"] for row in rows])
+    rows = read_json_lines(run / "pretrain" / "metrics.jsonl")[WARM:]
+    seconds = [row["step_seconds"] for row in rows]
+    waited = sum(row["data_seconds"] for row in rows) / sum(seconds)
+    report([0.0] * WARM + seconds, mfu=statistics.median(row["mfu"] for row in rows), waited=waited)
 
 
 def plain(run: Path, training: TrainingJob) -> None:
@@ -197,8 +199,8 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def measure(contender: str, precision: str, ranks: int, zero_stage: int) -> list[float]:
-    """Seconds of the counted steps of one program of `ranks` processes."""
+def measure(contender: str, precision: str, ranks: int, zero_stage: int) -> dict[str, float]:
+    """What one program of `ranks` processes reports."""
     with tempfile.TemporaryDirectory() as directory:
         make_run(Path(directory), job(precision, ranks, zero_stage))
         port, threads = str(free_port()), str(max(1, len(os.sched_getaffinity(0)) // ranks))
@@ -222,8 +224,8 @@ def measure(contender: str, precision: str, ranks: int, zero_stage: int) -> list
         results = [process.communicate() for process in processes]
         if any(process.returncode for process in processes):
             raise SystemExit(f"{contender} failed:\n{results[0][1][-3000:]}")
-        seconds: list[float] = json.loads(results[0][0].strip().splitlines()[-1])["seconds"]
-        return seconds
+        found: dict[str, float] = json.loads(results[0][0].strip().splitlines()[-1])
+        return found
 
 
 def main() -> None:
@@ -241,9 +243,13 @@ def main() -> None:
     names = [name for name in CONTENDERS if name != "plain" or options.ranks == PLAIN_RANKS]
     for precision in options.precision:
         steps: dict[str, list[float]] = {name: [] for name in names}
+        facts: dict[str, list[float]] = {"mfu": [], "waited": []}
         for _ in range(options.rounds):
             for name in names:
-                steps[name].append(statistics.median(measure(name, precision, options.ranks, options.zero_stage)))
+                found = measure(name, precision, options.ranks, options.zero_stage)
+                steps[name].append(found.pop("seconds"))
+                for fact, value in found.items():
+                    facts[fact].append(value)
         print(f"{precision}, {options.ranks} ranks, ZeRO {options.zero_stage}; medians of {options.rounds} rounds")
         medians = {name: statistics.median(values) for name, values in steps.items()}
         for name, values in steps.items():
@@ -253,6 +259,10 @@ def main() -> None:
                 f"(rounds {min(values):.3f} to {max(values):.3f})  its step / ours {ratio:.2f}",
                 flush=True,
             )
+        print(
+            f"  ours: {statistics.median(facts['mfu']):.1%} of the measured matmul peak, "
+            f"{statistics.median(facts['waited']):.3%} of the time waiting for data"
+        )
 
 
 if __name__ == "__main__":
