@@ -36,6 +36,23 @@ LLAMA = {
 }
 
 PRESETS: dict[str, Preset] = {
+    # Vaswani et al. 2017, table 3 "base" and section 5, as a decoder alone (Liu et al. 2018): the paper's batch of about
+    # 25,000 tokens; it clips no gradient, here the default of 1 stays
+    "transformer-base": {
+        "model": _shape(512, 6, 8, 512)
+        | {"norm_placement": "post", "position": "sinusoidal", "activation": "relu", "embedding_scale": True}
+        | {"dropout": 0.1, "scaled_residual_init": False},
+        "train": {
+            "global_batch_tokens": 49 * 512,
+            "schedule": "noam",
+            "lr": 1.0,
+            "warmup_steps": 4000,
+            "label_smoothing": 0.1,
+            "betas": [0.9, 0.98],
+            "eps": 1e-9,
+            "weight_decay": 0.0,
+        },
+    },
     # Radford et al. 2018, section 4.1; the released model of 116,534,784 parameters has 40,478 ids
     "gpt1": {
         "model": _shape(512, 12, 12, 768) | {"norm_placement": "post", "dropout": 0.1, "scaled_residual_init": False},

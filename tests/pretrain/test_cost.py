@@ -22,6 +22,8 @@ def count_of_a_real_model(settings: ModelSettings, vocab_size: int) -> int:
 @pytest.mark.parametrize(
     ("preset", "vocab_size", "changes", "count"),
     [
+        # by hand: 37,000 ids of 512; six layers of 4 x 512^2 + 2 x 512 x 2,048 weights, 4,608 biases and two norms
+        ("transformer-base", 37_000, {}, 18_944_000 + 6 * (3_145_728 + 4_608 + 2 * 1_024)),
         ("gpt1", 40_478, {}, 116_534_784),
         ("gpt2-small", 50_257, {}, 124_439_808),
         ("gpt2-small", 50_257, {"biases": False}, 124_337_664),

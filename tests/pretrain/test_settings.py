@@ -30,7 +30,7 @@ def test_settings_and_batches_do_not_import_torch() -> None:
 @pytest.mark.parametrize(
     ("table", "changed", "sentence"),
     [
-        (ModelSettings, {"preset": "gpt9"}, "model.preset must be one of gpt1, gpt2-small,"),
+        (ModelSettings, {"preset": "gpt9"}, "model.preset must be one of transformer-base, gpt1, gpt2-small,"),
         (ModelSettings, {"n_layers": 2, "n_heads": 2}, "model.d_model is not set"),
         (ModelSettings, SHAPE | {"n_heads": 3}, "model.d_model must be a multiple of model.n_heads (3), got 64"),
         (ModelSettings, SHAPE | {"n_kv_heads": 3}, "model.n_heads (4) must be a multiple of model.n_kv_heads, got 3"),
