@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-import shutil
 
 import pytest
 import torch
+from tiny_models import needs_compiler
 from torch import Tensor
 from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
 
@@ -83,7 +83,7 @@ def test_the_rule_that_runs_on_gpus_gives_the_same(case: tuple[Tensor | None, Te
     torch.testing.assert_close(attend(*qkv, make_mask(*case, T, dropout=False)), theirs, atol=1e-5, rtol=0)
 
 
-@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile on a CPU wants g++")
+@needs_compiler
 @pytest.mark.filterwarnings("ignore")  # of the compiler
 def test_a_block_mask_is_attended_to_by_the_compiled_kernel() -> None:
     qkv = random_qkv(2)

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import math
-import shutil
 
 import pytest
 import tiny_run
 import torch
-from tiny_models import FAMILY, TINY, VOCAB, assert_same, gradients, random_model, random_tokens
+from tiny_models import FAMILY, TINY, VOCAB, assert_same, gradients, needs_compiler, random_model, random_tokens
 from torch import Tensor
 
 from pretrain.architecture import ModelSettings
 from pretrain.attention import KeyValueCache
 from pretrain.model import GPT, build_model, sinusoids
 
-needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile on a CPU wants g++")
 every_kind = pytest.mark.parametrize("kind", FAMILY)
 
 
