@@ -65,9 +65,10 @@ def make_run(run: Path, training: TrainingJob) -> None:
     random = np.random.default_rng(0)
     for side, documents in (("train", 400), ("val", 1)):
         (run / "tokens" / side).mkdir(parents=True)
-        with TokenWriter(run / "tokens" / side / "text-00000", VOCAB) as writer:
+        with TokenWriter(run / "tokens" / side / "text-00000", training.vocab_size) as writer:
             for number in range(documents):
-                writer.add(random.integers(1, VOCAB, 1000), DocumentRow(f"text:{number}", 4000))
+                text = random.integers(1, training.vocab_size, 999)
+                writer.add(np.append(text, training.end_of_text), DocumentRow(f"text:{number}", 4000))
     write_json(run / "pretrain" / "started.json", training.to_json())
 
 
@@ -90,39 +91,19 @@ def ours(run: Path, training: TrainingJob) -> None:
 
 
 def plain(run: Path, training: TrainingJob) -> None:
-    """No DeepSpeed: the same model, loss and optimizer by hand; in bf16 with fp32 masters and summed gradients."""
+    """No DeepSpeed."""
     import torch
+    from plain_loop import PlainLoop
 
     from pretrain.batches import TrainingData
-    from pretrain.model import build_model
-    from pretrain.optim import parameter_groups
+    from pretrain.loop import on_device
 
     torch.set_flush_denormal(True)
-    model, low = build_model(training), training.train.precision == "bf16"
-    weights = list(model.parameters())
-    groups = parameter_groups(model, training.train.weight_decay)
-    masters = {weight: weight.detach().clone() if low else weight for weight in weights}
-    for group in groups:
-        group["params"] = [masters[weight] for weight in group["params"]]
-    optimizer = torch.optim.AdamW(groups, lr=1e-4, betas=(0.9, 0.95), fused=True)
-    model = model.bfloat16() if low else model
-    data, seconds = TrainingData(training, run / "tokens" / "train"), []
+    device = torch.device("cpu")
+    loop, data, seconds = PlainLoop(training, device), TrainingData(training, run / "tokens" / "train"), []
     for step in range(STEPS):
         start = time.perf_counter()
-        for batch in data.micro_batches(step):
-            loss, _ = model(torch.from_numpy(batch.tokens), torch.from_numpy(batch.targets))
-            (loss / BATCH).backward()
-            if low:
-                for weight, master in masters.items():
-                    assert weight.grad is not None
-                    master.grad = weight.grad.float() if master.grad is None else master.grad.add_(weight.grad)
-                    weight.grad = None
-        torch.nn.utils.clip_grad_norm_(masters.values(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-        if low:
-            with torch.no_grad():
-                torch._foreach_copy_(list(masters), list(masters.values()))
+        loop.train_step(on_device(data.micro_batches(step), device), lr=1e-4)
         seconds.append(time.perf_counter() - start)
     report(seconds)
 

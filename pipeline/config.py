@@ -30,7 +30,7 @@ from data_prep.settings import (
 )
 from launch.settings import LaunchSettings
 from pretrain.architecture import ModelSettings
-from pretrain.checks import batch_problems, deepspeed_problems
+from pretrain.checks import batch_problems, deepspeed_problems, sample_problems
 from pretrain.presets import PRESETS
 from pretrain.settings import CheckpointSettings, TrainSettings, WandbSettings
 from pretrain.transformers_config import import_problems, settings_of
@@ -69,6 +69,7 @@ class RunConfig:
         found += deepspeed_problems(self.deepspeed)
         if not 0 <= self.seed < 2**63:
             found.append(f"seed must be 0 to 2^63 - 1, got {self.seed}")
+        found += sample_problems(self.model, self.train, names)
         return list(dict.fromkeys(found)) or batch_problems(self.model, self.train, self.launch.ranks)
 
     def identity(self, *reads: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from pretrain.presets import PRESETS
@@ -84,7 +85,7 @@ class ModelSettings:
         found += [
             f"model.{name} must be above 0, got {getattr(self, name)}"
             for name in ("rope_theta", "norm_eps")
-            if not getattr(self, name) > 0
+            if not 0 < getattr(self, name) < math.inf
         ]
         if not 0 <= self.dropout < 1:
             found.append(f"model.dropout must be at least 0 and below 1, got {self.dropout}")

@@ -40,6 +40,24 @@ DEEPSPEED_REFUSED = {
 }
 
 
+def sample_problems(model: ModelSettings, train: TrainSettings, sources: list[str]) -> list[str]:
+    """Whether samples can be cut from these sources as `[train]` asks."""
+    T, found = model.context_length, []
+    if train.stride > T:
+        found.append(
+            f"train.stride must be at most model.context_length ({T}), got {train.stride}: the tokens between two "
+            "windows would be lost"
+        )
+    if train.objective == "prefix" and T < 2:
+        found.append(f'train.objective = "prefix" wants a model.context_length of at least 2, got {T}')
+    named = dict.fromkeys(name for phase in train.phase for name in phase.weights)
+    return found + [
+        f"a phase names the source '{name}', which is not there: {', '.join(sources)}"
+        for name in named
+        if name not in sources
+    ]
+
+
 def batch_problems(model: ModelSettings, train: TrainSettings, ranks: int) -> list[str]:
     """Whether every step's batch can be cut into samples, and these be shared among ranks and micro-batches."""
     T, batch = model.context_length, train.global_batch_tokens
@@ -69,25 +87,14 @@ def batch_problems(model: ModelSettings, train: TrainSettings, ranks: int) -> li
 
 
 def _largest_divisor(number: int, below: int) -> int:
-    return max(divisor for divisor in range(1, below) if number % divisor == 0)
+    return max(divisor for divisor in range(1, min(below, number + 1)) if number % divisor == 0)
 
 
 def job_problems(job: TrainingJob, tokens_by_source: dict[str, int]) -> list[str]:
     """The checks that need the data: `tokens_by_source` counts each source's training tokens."""
-    found = batch_problems(job.model, job.train, job.ranks)
+    found = sample_problems(job.model, job.train, list(job.sources)) + batch_problems(job.model, job.train, job.ranks)
     T, batch = job.model.context_length, job.train.global_batch_tokens
-    if job.train.stride > T:
-        found.append(
-            f"train.stride must be at most model.context_length ({T}), got {job.train.stride}: the tokens between two "
-            "windows would be lost"
-        )
-    weights = {name: weight for phase in job.phases for name, weight in phase.weights.items()}
-    for source, weight in weights.items():
-        if source not in job.sources:
-            found.append(f"a phase names the source '{source}', which is not there: {', '.join(job.sources)}")
-            continue
-        if not weight > 0:
-            found.append(f"the weight of source '{source}' must be above 0, got {weight}")
+    for source in dict.fromkeys(name for phase in job.phases for name in phase.weights if name in job.sources):
         tokens = tokens_by_source.get(source, 0)
         if tokens < T + 1:
             found.append(

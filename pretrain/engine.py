@@ -127,8 +127,7 @@ class Engine:
         self._shapes = {name: list(tensor.shape) for name, tensor in initial.items()}
         model.checkpointing = job.train.activation_checkpointing
         if job.train.compile:
-            for block in model.blocks:  # the blocks alone: DeepSpeed's hooks and the loss stay outside of the graph
-                block.compile()
+            model.compile_parts()
         model = model.to(device)
         self._adamw = build_optimizer(model, job.train)
         config = deepspeed_config(job, self.ranks)

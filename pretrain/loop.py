@@ -10,7 +10,7 @@ import gc
 import hashlib
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -122,13 +122,14 @@ class Loop:
         row: dict[str, Any] = {"step": step + 1, "loss": None, "lr": lr, "grad_norm": None, "skipped": True}
         self.completed = step + 1
         if self.completed in job.train.skip_steps:
+            tokens = 0
             stopping = engine.sum_over_ranks([float(self.stop_request.requested)])[0] > 0
             self._say(f"step {self.completed}: its batch is left out, as train.skip_steps asks")
         else:
             if job.model.dropout > 0:
                 torch.manual_seed(_dropout_seed(job.seed, step, engine.rank))
             with self.watchdog.step(self.completed):
-                result = engine.train_step(self._on_device(batches), lr=lr, stop=self.stop_request.requested)
+                result = engine.train_step(on_device(batches, engine.device), lr=lr, stop=self.stop_request.requested)
             stopping = result.stop
             row |= {
                 "loss": _finite(result.loss),
@@ -186,17 +187,6 @@ class Loop:
         with self.watchdog.watch("a sample"):
             text = write_sample(self.job, self.engine, self.tokenizer)
         self.samples.append({"step": self.completed, "text": text})
-
-    def _on_device(self, batches: list[Batch]) -> Iterator[Any]:
-        """The batches as tensors on this rank's device; copies to a GPU run beside the computation."""
-        for batch in batches:
-            tensors = (None if array is None else torch.from_numpy(array) for array in batch)
-            if self.engine.device.type == "cuda":
-                tensors = (
-                    None if tensor is None else tensor.pin_memory().to(self.engine.device, non_blocking=True)
-                    for tensor in tensors
-                )
-            yield Batch(*tensors)  # type: ignore[arg-type]
 
     def _resume(self) -> None:
         """Load the newest good checkpoint, if there is one: rank 0 decides, all follow."""
@@ -289,6 +279,17 @@ class Loop:
     def _say(self, line: str) -> None:
         if self.engine.rank == 0:
             print(line, flush=True)
+
+
+def on_device(batches: Iterable[Batch], device: torch.device) -> Iterator[Any]:
+    """The batches as tensors on `device`; copies to a GPU run beside the computation."""
+    for batch in batches:
+        tensors = (None if array is None else torch.from_numpy(array) for array in batch)
+        if device.type == "cuda":
+            tensors = (
+                None if tensor is None else tensor.pin_memory().to(device, non_blocking=True) for tensor in tensors
+            )
+        yield Batch(*tensors)  # type: ignore[arg-type]
 
 
 def _dropout_seed(seed: int, step: int, rank: int) -> int:

@@ -8,6 +8,7 @@ times slower with bf16 weights.
 
 from __future__ import annotations
 
+import functools
 from typing import Any, NamedTuple
 
 import torch
@@ -32,6 +33,7 @@ def linear_cross_entropy(
     vocab_size: int,
     label_smoothing: float = 0.0,
     z_loss: float = 0.0,
+    compiled: bool = False,
 ) -> Losses:
     """Cross entropy of logits `hidden @ weight.T` (N, C) x (C, rows) against targets (N,), each below `vocab_size`.
 
@@ -48,7 +50,7 @@ def linear_cross_entropy(
     if not torch.is_grad_enabled():
         weight = weight.detach()  # a Function is told by it, not by no_grad, whether gradients are wanted
     losses: tuple[Tensor, Tensor] = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
-        hidden, weight, targets, vocab_size, label_smoothing, z_loss
+        hidden, weight, targets, vocab_size, label_smoothing, z_loss, compiled
     )
     return Losses(*losses)
 
@@ -56,9 +58,17 @@ def linear_cross_entropy(
 class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, vocab_size: int, smoothing: float, z_loss: float
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        targets: Tensor,
+        vocab_size: int,
+        smoothing: float,
+        z_loss: float,
+        compiled: bool,
     ) -> tuple[Tensor, Tensor]:
         rows = CHUNK_ROWS_CPU if hidden.device.type == "cpu" else CHUNK_ROWS_GPU
+        score = _compiled_score() if compiled else _score
         objective, nll = (torch.zeros((), dtype=torch.float32, device=hidden.device) for _ in Losses._fields)
         needs_gradient = any(ctx.needs_input_grad)
         if needs_gradient:
@@ -71,29 +81,13 @@ class _LinearCrossEntropy(torch.autograd.Function):
             target = target.clamp_min(0)
             logits = chunk @ weight.T  # (n, rows of weight)
             logits[:, vocab_size:] = -torch.inf
-            probabilities = torch.softmax(logits, dim=1, dtype=torch.float32)
-            # log of the softmax's denominator, from the likeliest id: a target's own probability may underflow to 0
-            highest, likeliest = probabilities.max(1, keepdim=True)  # (n, 1) each
-            log_z = logits.gather(1, likeliest) - highest.log()
-            token_nll = log_z - logits.gather(1, target)
-            token_objective = token_nll
-            if smoothing:
-                uniform_nll = log_z - logits[:, :vocab_size].mean(1, keepdim=True, dtype=torch.float32)
-                token_objective = (1 - smoothing) * token_nll + smoothing * uniform_nll
-            if z_loss:
-                token_objective = token_objective + z_loss * log_z.square()
+            token_objective, token_nll, d_logits, d_target = score(logits, target, vocab_size, smoothing, z_loss)
             nll += (token_nll * counts).sum()
             objective += (token_objective * counts).sum()
             if needs_gradient:
-                # d objective / d logits, in place of the softmax
-                if z_loss:
-                    probabilities *= 1 + 2 * z_loss * log_z
-                if smoothing:
-                    probabilities[:, :vocab_size] -= smoothing / vocab_size
-                probabilities.scatter_add_(1, target, torch.full_like(target, smoothing - 1, dtype=torch.float32))
-                d_logits = (probabilities * counts).to(hidden.dtype)
-                d_hidden[start : start + rows] = d_logits @ weight
-                d_weight += d_logits.T @ chunk
+                d_logits.scatter_(1, target, d_target)
+                d_hidden[start : start + rows] = (d_logits @ weight) * counts
+                d_weight += d_logits.T @ (chunk * counts)
         if needs_gradient:
             ctx.save_for_backward(d_hidden, d_weight)
             ctx.weight_dtype = weight.dtype
@@ -105,4 +99,33 @@ class _LinearCrossEntropy(torch.autograd.Function):
         grad = grad_outputs[0]
         d_hidden, d_weight = ctx.saved_tensors
         d_weight = (d_weight * grad).to(ctx.weight_dtype)
-        return d_hidden * grad.to(d_hidden.dtype), d_weight, None, None, None, None
+        return d_hidden * grad.to(d_hidden.dtype), d_weight, None, None, None, None, None
+
+
+def _score(
+    logits: Tensor, target: Tensor, vocab_size: int, smoothing: float, z_loss: float
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Of a chunk's logits (n, V) and target (n, 1): each token's objective and nll, (n, 1), and the gradient (n, V) of
+    its objective, in the logits' precision, but for the target's own column, which comes apart, (n, 1)."""
+    probabilities = torch.softmax(logits, dim=1, dtype=torch.float32)
+    # log of the softmax's denominator, from the likeliest id: a target's own probability may underflow to 0
+    highest, likeliest = probabilities.max(1, keepdim=True)  # (n, 1) each
+    log_z = logits.gather(1, likeliest) - highest.log()
+    nll = log_z - logits.gather(1, target)
+    objective = nll
+    if smoothing:
+        uniform_nll = log_z - logits[:, :vocab_size].mean(1, keepdim=True, dtype=torch.float32)
+        objective = (1 - smoothing) * nll + smoothing * uniform_nll
+    if z_loss:
+        objective = objective + z_loss * log_z.square()
+        probabilities *= 1 + 2 * z_loss * log_z  # from here on the gradient, in place of the softmax
+    if smoothing:
+        probabilities[:, :vocab_size] -= smoothing / vocab_size
+    d_target = probabilities.gather(1, target) + (smoothing - 1)
+    return objective, nll, probabilities.to(logits.dtype), d_target.to(logits.dtype)
+
+
+@functools.cache
+def _compiled_score() -> Any:
+    """Fused: a chunk's logits are read a few times, and no fp32 probabilities are written on a GPU."""
+    return torch.compile(_score)

@@ -117,6 +117,7 @@ class GPT(nn.Module):
         self.settings = model
         self.vocab_size = vocab_size
         self.checkpointing = False  # recompute each block in the backward pass instead of keeping its activations
+        self._compiled = False
         rows = model.padded_vocab(vocab_size)
         self.embedding = nn.Embedding(rows, model.d_model)
         if model.position == "learned":
@@ -177,7 +178,14 @@ class GPT(nn.Module):
             vocab_size=self.vocab_size,
             label_smoothing=label_smoothing,
             z_loss=z_loss,
+            compiled=self._compiled,
         )
+
+    def compile_parts(self) -> None:
+        """torch.compile each block and the loss, which take the time; hooks around them stay outside of the graphs."""
+        for block in self.blocks:
+            block.compile()
+        self._compiled = True
 
     def _embed(self, tokens: Tensor, positions: Tensor) -> Tensor:
         x = self.embedding(tokens)

@@ -36,7 +36,7 @@ LLAMA = {
 }
 
 PRESETS: dict[str, Preset] = {
-    # Vaswani et al. 2017, table 3 "base" and section 5, as a decoder alone (Liu et al. 2018): the paper's batch of about
+    # Vaswani et al. 2017, table 3 "base" and section 5, as a decoder alone (Liu et al. 2018): the batch of about
     # 25,000 tokens; it clips no gradient, here the default of 1 stays
     "transformer-base": {
         "model": _shape(512, 6, 8, 512)

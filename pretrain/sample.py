@@ -127,7 +127,8 @@ class Reader:
         start = window_start(ids.shape[1], self.model.settings.context_length)
         if start != self.start:
             self.start, self.cache = start, KeyValueCache()
-        logits: Tensor = self.model(ids[:, start + self.cache.length :], cache=self.cache)
+        with torch.compiler.set_stance("force_eager"):  # compiled, each layer and length of the cache would be a graph
+            logits: Tensor = self.model(ids[:, start + self.cache.length :], cache=self.cache)
         return logits[:, -1].float()
 
     def select(self, rows: Tensor) -> None:

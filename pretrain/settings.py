@@ -152,6 +152,12 @@ class TrainSettings:
             found.append(f"the phases have {total} tokens together, train.tokens is {self.tokens}; make them equal")
         if self.phase and any(phase.tokens < 1 or not phase.weights for phase in self.phase):
             found.append("every [[train.phase]] wants tokens of at least 1 and weights of one source or more")
+        found += [
+            f"the weight of source '{name}' in a [[train.phase]] must be a number above 0, got {weight}"
+            for phase in self.phase
+            for name, weight in phase.weights.items()
+            if not 0 < weight < math.inf
+        ]
         if self.zero_stage == 0 and self.precision in ("bf16", "fp16"):
             found.append(
                 f"train.zero_stage = 0 runs in fp32 only (DeepSpeed's {self.precision} takes a blind optimizer step "

@@ -76,6 +76,7 @@ def test_a_step_left_out_leaves_every_other_in_its_place(road: Path) -> None:
     assert numbers(road / "skip")[:11] == numbers(road / "run")[:11]
     assert [row["step"] for row in without if row["skipped"]] == [12, 13]
     assert [row["loss"] for row in without[11:13]] == [None, None]
+    assert [row["tokens_per_second"] for row in without[11:13]] == [0, 0]
     assert [row["lr"] for row in without] == [row["lr"] for row in whole]
     assert [row["tokens"] for row in without] == [row["tokens"] for row in whole]
     assert without[13]["loss"] != whole[13]["loss"]  # other weights

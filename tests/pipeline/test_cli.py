@@ -48,6 +48,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         ("scrub.kinds=['phone']", "scrub.kinds names the unknown kind 'phone', wanted email, ip, credit-card"),
         ("launch.on='slurm'", "slurm is not built yet"),
         ("train.zero_stage=4", "train.zero_stage must be 0, 1, 2 or 3, got 4"),
+        ("train.phase=[{tokens=20480,weights={guid=1}}]", "a phase names the source 'guid', which is not there"),
         ("train.init_from='nowhere'", "nowhere holds no model in transformers' format"),
         ("source.0.format='pdf'", "format must be one of auto, text, html, got 'pdf'"),
         ("source.1.name='guide'", "source.name 'guide' is used twice"),

@@ -37,12 +37,12 @@ def test_equals_cross_entropy(monkeypatch: pytest.MonkeyPatch, chunk: int, scale
     assert torch.equal(nll, objective.detach()) and not nll.requires_grad
 
 
-@pytest.mark.parametrize("smoothing", [0.0, 0.1])
-@pytest.mark.parametrize("z_loss", [0.0, 1e-2])
-def test_smoothing_and_z_loss_equal_torchs(smoothing: float, z_loss: float) -> None:
+@pytest.mark.parametrize(("smoothing", "z_loss"), [(0.0, 0.0), (0.1, 0.0), (0.0, 1e-2), (0.1, 1e-2)])
+@pytest.mark.parametrize("compiled", [False, True])
+def test_smoothing_and_z_loss_equal_torchs(smoothing: float, z_loss: float, compiled: bool) -> None:
     hidden, weight, targets = problem()
     objective, nll = linear_cross_entropy(
-        hidden, weight, targets, vocab_size=VOCAB, label_smoothing=smoothing, z_loss=z_loss
+        hidden, weight, targets, vocab_size=VOCAB, label_smoothing=smoothing, z_loss=z_loss, compiled=compiled
     )
     logits = F.linear(hidden, weight)
     theirs = F.cross_entropy(logits, targets, reduction="sum", label_smoothing=smoothing)

@@ -12,6 +12,7 @@ import tiny_run
 import torch
 from tokenizer_file import write_tokenizer
 from tokenizers import Tokenizer
+from torch._dynamo.utils import counters
 from transformers import AutoModelForCausalLM
 
 from data_prep.files import UserError
@@ -146,6 +147,18 @@ def test_the_cache_changes_nothing_within_the_context_and_beyond(settings: dict[
 
 
 @torch.no_grad()
+def test_a_compiled_model_writes_without_compiling(exported: tuple[Path, GPT, Tokenizer]) -> None:
+    """A block has eight graphs at most, after which training itself would go on uncompiled."""
+    _, model, tokenizer = exported
+    wanted = generate(model, tokenizer, "1", end_of_text=tiny_run.END_OF_TEXT, max_tokens=8, seed=3)
+    compiled = build_model(tiny_run.job()).eval()
+    compiled.load_state_dict(model.state_dict())
+    compiled.compile_parts()
+    counters.clear()
+    assert generate(compiled, tokenizer, "1", end_of_text=tiny_run.END_OF_TEXT, max_tokens=8, seed=3) == wanted
+    assert not counters["frames"]
+
+
 def test_each_token_is_read_once_until_the_context_is_full() -> None:
     model = lively()
     read: list[int] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -38,6 +39,7 @@ def test_settings_and_batches_do_not_import_torch() -> None:
         (ModelSettings, SHAPE | {"dropout": 1.0}, "model.dropout must be"),
         (ModelSettings, SHAPE | {"position": "alibi"}, 'model.position must be one of "learned", "sinusoidal", '),
         (ModelSettings, SHAPE | {"norm_eps": 0}, "model.norm_eps must be above 0, got 0"),
+        (ModelSettings, SHAPE | {"rope_theta": math.inf}, "model.rope_theta must be above 0, got inf"),
         (ModelSettings, SHAPE | {"n_heads": 64, "position": "rotary"}, "rotary positions turn pairs of numbers"),
         (TrainSettings, {"lr": -1}, "train.lr must be above 0, got -1"),
         (TrainSettings, {"betas": [0.9]}, "train.betas must be two numbers"),
@@ -51,6 +53,14 @@ def test_settings_and_batches_do_not_import_torch() -> None:
             "train.global_batch_tokens (524288) must be a multiple of train.batch_ramp_start, got 1000",
         ),
         (TrainSettings, {"phase": [PhaseSettings(7, {"web": 1.0})]}, "the phases have 7 tokens together, train.tokens"),
+        *(
+            (
+                TrainSettings,
+                {"phase": [PhaseSettings(10**9, {"web": bad}), PhaseSettings(9 * 10**9, {"web": 1.0})]},
+                f"the weight of source 'web' in a [[train.phase]] must be a number above 0, got {bad}",
+            )
+            for bad in (-1.0, 0.0, math.inf, math.nan)
+        ),
         (TrainSettings, {"precision": "fp8"}, "train.precision must be"),
         (TrainSettings, {"label_smoothing": 1.0}, "train.label_smoothing must be at least 0 and below 1"),
         (TrainSettings, {"skip_steps": [0]}, "train.skip_steps are counted from 1, got 0"),
@@ -87,7 +97,13 @@ def test_defaults_have_no_problem() -> None:
             PLENTY,
             "the 8 samples that each of 2 ranks trains on per step, got 5; set it to 4",
         ),
+        ({"micro_batch_size": 10**23}, PLENTY, f"got {10**23}; set it to 8"),
         ({"tokens": 100}, PLENTY, "train.tokens must be at least"),
+        (
+            {"objective": "prefix", "model": {"context_length": 1}},
+            PLENTY,
+            'train.objective = "prefix" wants a model.context_length of at least 2, got 1',
+        ),
         ({}, {"web": 100_000, "papers": 64}, "source 'papers' is too small for one sample: it has 64"),
         ({}, {"web": 500, "papers": 500}, "the corpus is too small for one batch: it has 1000"),
         (
