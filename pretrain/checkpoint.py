@@ -45,6 +45,11 @@ class CheckpointStore:
         """Where `rank` writes its part of step `step`."""
         return self.step_dir(step) / f"rank-{rank:05d}.safetensors"
 
+    def manifest(self, step: int) -> dict[str, Any]:
+        """The manifest of a checkpoint that was published."""
+        manifest: dict[str, Any] = read_json(self.step_dir(step) / MANIFEST)
+        return manifest
+
     # --- saving
 
     def begin(self, step: int) -> None:

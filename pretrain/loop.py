@@ -11,20 +11,19 @@ import hashlib
 import math
 import time
 from collections.abc import Iterable, Iterator
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from data_prep.files import UserError, read_json, write_json
+from data_prep.files import write_json
 from pretrain.batches import Batch, Loader, TrainingData
-from pretrain.checkpoint import CheckpointStore
 from pretrain.continuation import learning_rate
 from pretrain.cost import flops_per_token, parameter_count
 from pretrain.engine import Engine
 from pretrain.metrics import MetricsFile, NullTracker, Tracker, cut_back, open_tracker
 from pretrain.peak import peak_flops
+from pretrain.saving import Saving
 from pretrain.settings import TrainingJob
 from pretrain.steadiness import BadSteps, SpikeDetector
 from pretrain.stop import StopRequest
@@ -32,7 +31,6 @@ from pretrain.validate import Validation, write_sample
 from pretrain.watchdog import Watchdog
 
 PROGRESS_SECONDS = 10.0
-NONE, REFUSED = -1, -2  # rank 0's answers to "which step do we resume from?" that are not a step
 
 
 class Loop:
@@ -46,7 +44,7 @@ class Loop:
         self.data = TrainingData(job, run / "tokens" / "train", self.directory / "windows")
         self.validation = Validation(job, run / "tokens" / "val")
         self.tokenizer = run / "tokenizer" / "tokenizer.json"
-        self.store = CheckpointStore(self.directory / "checkpoints", key=job.key, keep_last=job.checkpoint.keep_last)
+        self.saving = Saving(job, engine, self.directory / "checkpoints", self._say)
         self.watchdog = Watchdog(
             self.directory / f"stacks-rank-{engine.rank:05d}.txt",
             factor=job.train.slow_step_factor,
@@ -61,7 +59,7 @@ class Loop:
     def run(self) -> str:
         """Train to the end ("done") or to a stop ("paused"); outcome.json says the same."""
         job, engine = self.job, self.engine
-        self._resume()
+        self.completed = self.saving.resume()
         if engine.rank == 0:
             for name in ("metrics.jsonl", "samples.jsonl"):
                 cut_back(self.directory / name, self.completed)
@@ -97,9 +95,7 @@ class Loop:
                 )
             stopping = stopping or self.bad_steps.too_many
             if stopping or at_end or self.completed % self.job.checkpoint.every_steps == 0:
-                with self.watchdog.watch(f"saving step {self.completed}"):
-                    self._save()
-                gc.collect()
+                self._save()
             if stopping:
                 return
             waiting_since = time.perf_counter()
@@ -188,50 +184,13 @@ class Loop:
             text = write_sample(self.job, self.engine, self.tokenizer)
         self.samples.append({"step": self.completed, "text": text})
 
-    def _resume(self) -> None:
-        """Load the newest good checkpoint, if there is one: rank 0 decides, all follow."""
-        refusal: UserError | None = None
-        step = NONE
-        if self.engine.rank == 0:
-            try:
-                checkpoint = self.store.newest_good(self._say, set_aside=True)
-                step = NONE if checkpoint is None else checkpoint.step
-            except UserError as error:
-                refusal, step = error, REFUSED
-        step = self.engine.from_rank_0(step)
-        if step == REFUSED:
-            raise refusal or SystemExit(2)  # one rank says why
-        if step == NONE:
-            return
-        manifest = read_json(self.store.step_dir(step) / "manifest.json")
-        self.engine.load(self.store.step_dir(step), step, manifest["engine"])
-        self.completed = step
-        self._say(f"resumed from {self.store.step_dir(step).name}")
-
     def _save(self) -> None:
-        """Save a checkpoint of the completed steps, all ranks together."""
-        step, engine = self.completed, self.engine
-        if engine.rank == 0:
+        if self.engine.rank == 0:  # first: no published step lacks its row
             self.metrics.sync()
             self.samples.sync()
-            self.store.begin(step)
-        engine.barrier()
-        path = self.store.rank_file(step, engine.rank)
-        engine.save(path)
-        self.store.record(path)
-        engine.barrier()
-        if engine.rank == 0:
-            facts = {
-                "tokens": self.job.train.tokens_after(step),
-                "zero_stage": self.job.train.zero_stage,
-                "precision": self.job.train.precision,
-                "engine": engine.state(),
-                "skip_steps": self.job.train.skip_steps,
-                "wandb_run_id": self.tracker.run_id,
-                "versions": {name: version(name) for name in ("torch", "deepspeed")},
-            }
-            self.store.publish(step, facts, engine.ranks)
-            self._say(f"saved {self.store.step_dir(step).name}")
+        with self.watchdog.watch(f"saving step {self.completed}"):
+            self.saving.save(self.completed, self.tracker.run_id)
+        gc.collect()
 
     def _record(self, row: dict[str, Any]) -> None:
         if self.engine.rank == 0:
@@ -245,8 +204,8 @@ class Loop:
             first, last = self.completed - self.bad_steps.in_a_row + 1, self.completed
             facts["reason"] = (
                 f"the loss or the gradient of steps {first} to {last} is not finite; no weight changed in them and a "
-                f"checkpoint is saved; see what they read with text2lm batch --step {last}, lower train.lr, or run "
-                "again to go on behind them"
+                f"checkpoint is saved; see what they read with text2lm batch --step {last}, run again to go on "
+                "behind them, or begin a new run with a smaller train.lr"
             )
         if self.engine.rank == 0:
             self.metrics.close()

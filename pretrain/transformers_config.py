@@ -28,7 +28,7 @@ def read_config(directory: Path) -> tuple[Layout, dict[str, Any]]:
     if not isinstance(config, dict) or config.get("model_type") not in LAYOUTS:
         got = json.dumps(config.get("model_type")) if isinstance(config, dict) else "no table"
         raise UserError(f"{path}: model_type must be one of {', '.join(LAYOUTS)}, got {got}; {WANTED}")
-    for key in ("rope_scaling", "rope_parameters"):  # transformers 4's, and 5's
+    for key in ("rope_parameters", "rope_scaling"):  # transformers 5's, and 4's, which wins there too
         table = config.get(key) or {}
         if not isinstance(table, dict):
             raise UserError(f"{path}: {key} must be a table or null, got {json.dumps(table)}; {WANTED}")

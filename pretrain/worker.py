@@ -86,7 +86,7 @@ def main(argv: list[str]) -> int:
     try:
         work(arguments.run, rank_variables(os.environ), stop_request)
     except UserError as error:
-        print(f"text2lm: {error}", file=sys.stderr)
+        print(f"text2lm: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     return 0
 
