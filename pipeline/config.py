@@ -33,7 +33,7 @@ from pretrain.architecture import ModelSettings
 from pretrain.checks import batch_problems, deepspeed_problems, sample_problems
 from pretrain.presets import PRESETS
 from pretrain.settings import CheckpointSettings, TrainSettings, WandbSettings
-from pretrain.transformers_config import import_problems, settings_of
+from pretrain.transformers_config import end_of_text_of, import_problems, settings_of
 
 
 @dataclass(frozen=True)
@@ -122,6 +122,7 @@ def load_config(path: Path, overrides: typing.Sequence[str] = ()) -> RunConfig:
     problems = config.problems()
     if config.train.init_from and not problems:
         problems = import_problems(Path(config.train.init_from), config.model)
+        end_of_text_of(Path(config.train.init_from))  # a tokenizer that does not fit is said now, too
     if problems:
         raise UserError(f"config {path}: {'; '.join(problems)}")
     return config

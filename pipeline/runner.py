@@ -24,7 +24,7 @@ from pipeline.training_steps import check_training, refuse_other_data, refuse_ot
 
 DONE, IMPOSSIBLE, PAUSED = 0, 2, 3  # exit codes
 POLL_SECONDS = 0.05
-WORTH_SAYING = ("resumed from", "skipped checkpoint")  # of what training writes into its log
+WORTH_SAYING = ("resumed from", "skipped checkpoint", "train.skip_steps names")  # of what training writes into its log
 FULL_DISK_BYTES = 1 << 20
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 

@@ -11,6 +11,7 @@ POSITIONS = ("learned", "sinusoidal", "rotary")
 NORMS = ("layernorm", "rmsnorm")
 ACTIVATIONS = ("gelu", "relu", "swiglu")
 SIZES = ("context_length", "n_layers", "n_heads", "d_model")
+LARGEST = 2**24  # of any size: beyond it the numbers of a plan mean nothing
 
 
 @dataclass(frozen=True)
@@ -62,16 +63,20 @@ class ModelSettings:
         """Sentences about what cannot work."""
         if self.preset and self.preset not in PRESETS:
             return [f'model.preset must be one of {", ".join(PRESETS)}, got "{self.preset}"']
-        missing = [name for name in SIZES if getattr(self, name) == 0]
+        missing = [f"model.{name}" for name in SIZES if getattr(self, name) == 0]
         if missing:
-            return [
-                f"model.{name} is not set; set it, or set model.preset to one of {', '.join(PRESETS)}"
-                for name in missing
-            ]
+            are, them = ("are", "them") if len(missing) > 1 else ("is", "it")
+            names = " and ".join(missing)
+            return [f"{names} {are} not set; set {them}, or set model.preset to one of {', '.join(PRESETS)}"]
         found = [
             f"model.{name} must be at least {least}, got {getattr(self, name)}"
             for name, least in (*((name, 1) for name in SIZES), ("n_kv_heads", 0), ("d_ff", 0), ("pad_vocab_to", 1))
             if getattr(self, name) < least
+        ]
+        found += [
+            f"model.{name} must be at most {LARGEST}, got {getattr(self, name)}"
+            for name in (*SIZES, "n_kv_heads", "d_ff", "pad_vocab_to")
+            if getattr(self, name) > LARGEST
         ]
         for name, allowed in (
             ("position", POSITIONS),

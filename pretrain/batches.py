@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from data_prep.files import UserError
 from data_prep.tokens import TokenStream, token_files
 from pretrain.order import Order, Phase
 from pretrain.settings import TrainingJob
@@ -61,6 +62,13 @@ class TrainingData:
         samples = [self.order.sample(number) for number in numbers]
         rows = [self.windows[source].row(number) for source, number in samples]
         tokens, targets = np.stack([row.tokens for row in rows]), np.stack([row.targets for row in rows])
+        largest = max(int(tokens.max()), int(targets.max()))
+        if largest >= self.job.vocab_size:
+            sources = ", ".join(sorted({source for source, _ in samples}))
+            raise UserError(
+                f"the token files of {sources} hold the id {largest}, the vocabulary has {self.job.vocab_size} ids; "
+                "run again with --from tokens"
+            )
         begins = [row.positions for row in rows if row.positions is not None]
         prefix = None
         if self.job.train.objective == "prefix":

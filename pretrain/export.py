@@ -7,18 +7,26 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from data_prep.files import UserError, atomic_path, atomic_write, read_record, write_json
+from data_prep.files import UserError, atomic_path, atomic_write, write_json
 from pretrain.architecture import ModelSettings
 from pretrain.model import GPT
 from pretrain.settings import TrainingJob
-from pretrain.transformers_config import WANTED, import_problems, read_config, settings_of, token_ids, tokenizer_of
+from pretrain.transformers_config import (
+    WANTED,
+    import_problems,
+    open_weights,
+    read_config,
+    settings_of,
+    token_ids,
+    tokenizer_of,
+    weight_files,
+)
 from pretrain.transformers_layout import HEAD, Layout, layout_of, why_not
 
 SHOWN = 3  # names of missing or foreign tensors in a message
@@ -114,35 +122,16 @@ class StoredTensor(NamedTuple):
     name: str
 
     def read(self) -> Tensor:
-        with _open(self.path) as file:
+        with open_weights(self.path, "pt") as file:
             tensor: Tensor = file.get_tensor(self.name)
         return tensor
 
 
-def _open(path: Path) -> Any:
-    try:
-        return safe_open(path, framework="pt")
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"{path} is no whole safetensors file ({error}); copy the model anew") from None
-
-
 def _tensors(directory: Path, layout: Layout) -> dict[str, StoredTensor]:
     """Every tensor of a directory, in one file or several, by its name without the layout's prefix."""
-    single, index = directory / "model.safetensors", directory / "model.safetensors.index.json"
-    if single.exists():
-        paths = [single]
-    elif index.exists():
-        paths = read_record(index, lambda value: [directory / name for name in sorted({*value["weight_map"].values()})])
-    elif any(directory.glob("*.bin")):
-        raise UserError(
-            f"{directory} holds its weights as a pickle, which may run any program when it is read; save them as "
-            "safetensors: model.save_pretrained(DIRECTORY) in transformers"
-        )
-    else:
-        raise UserError(f"{directory} has no weights: neither model.safetensors nor its index; {WANTED}")
     tensors: dict[str, StoredTensor] = {}
-    for path in paths:
-        with _open(path) as file:
+    for path in weight_files(directory):
+        with open_weights(path, "pt") as file:
             tensors |= {name.removeprefix(layout.prefix): StoredTensor(path, name) for name in file.keys()}  # noqa: SIM118
     return tensors
 

@@ -105,7 +105,7 @@ class WandbTracker:
                 settings=wandb.Settings(silent=True, console="off"),
             )
         except wandb.Error as error:
-            raise UserError(f'wandb: {error}; log in with wandb login, or choose the mode "offline"') from None
+            raise UserError(f"wandb: {str(error).rstrip('.')}; without an account take the mode offline") from None
         self._run.define_metric("*", step_metric="tokens")  # the x-axis
         self.place: str = (self._run.url if online else None) or self._run.settings.sync_dir  # where it can be seen
 

@@ -38,7 +38,11 @@ class Saving:
             raise refusal or SystemExit(2)  # one rank says why
         if step == NONE:
             return 0
-        self.engine.load(self.store.step_dir(step), step, self.store.manifest(step)["engine"])
+        manifest = self.store.manifest(step)
+        self.engine.load(self.store.step_dir(step), step, manifest["engine"])
+        late = [skip for skip in self.job.train.skip_steps if skip <= step and skip not in manifest["skip_steps"]]
+        if late:
+            self.say(f"train.skip_steps names {late}, which it had trained on before: they stay in it")
         self.say(f"resumed from {self.store.step_dir(step).name}")
         return step
 

@@ -10,7 +10,9 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from data_prep.files import UserError, read_json
+from safetensors import SafetensorError, safe_open
+
+from data_prep.files import UserError, read_json, read_record
 from pretrain.architecture import SIZES, ModelSettings
 from pretrain.transformers_layout import LAYOUTS, Layout
 
@@ -24,7 +26,10 @@ def read_config(directory: Path) -> tuple[Layout, dict[str, Any]]:
     path = directory / "config.json"
     if not path.is_file():
         raise UserError(f"{directory} holds no model in transformers' format: it has no config.json; {WANTED}")
-    config = read_json(path)
+    try:
+        config = read_json(path)
+    except UserError as error:
+        raise UserError(f"{str(error).partition(';')[0]}; {WANTED}") from None  # nothing of ours, to be made anew
     if not isinstance(config, dict) or config.get("model_type") not in LAYOUTS:
         got = json.dumps(config.get("model_type")) if isinstance(config, dict) else "no table"
         raise UserError(f"{path}: model_type must be one of {', '.join(LAYOUTS)}, got {got}; {WANTED}")
@@ -75,9 +80,36 @@ def _only(path: Path, config: dict[str, Any], key: str, allowed: list[Any]) -> N
         raise UserError(f"{path}: our models have {key} = {ours} only, got {json.dumps(value)}; name another model")
 
 
+def weight_files(directory: Path) -> list[Path]:
+    """Its safetensors files: one, or those that an index names."""
+    single, index = directory / "model.safetensors", directory / "model.safetensors.index.json"
+    if single.exists():
+        return [single]
+    if index.exists():
+        return read_record(index, lambda value: [directory / name for name in sorted({*value["weight_map"].values()})])
+    if any(directory.glob("*.bin")):
+        raise UserError(
+            f"{directory} holds its weights as a pickle, which may run any program when it is read; save them as "
+            "safetensors: model.save_pretrained(DIRECTORY) in transformers"
+        )
+    raise UserError(f"{directory} has no weights: neither model.safetensors nor its index; {WANTED}")
+
+
+def open_weights(path: Path, framework: str) -> Any:
+    """An open safetensors file, whose header fits its size."""
+    try:
+        return safe_open(path, framework=framework)
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path} is no whole safetensors file ({error}); copy the model anew") from None
+
+
 def import_problems(directory: Path, model: ModelSettings) -> list[str]:
-    """Sentences about a `[model]` table that the weights of a directory do not fit."""
+    """Sentences about a `[model]` table that the weights of a directory do not fit. `UserError` when the directory
+    lacks whole weights."""
     imported, _ = settings_of(directory)
+    for path in weight_files(directory):
+        with open_weights(path, "np"):
+            pass
     theirs, ours = (_complete(settings) for settings in (imported, model))
     found = [
         f"{directory} has model.{name} = {json.dumps(value)}, the config {json.dumps(ours[name])}; set it to the former"

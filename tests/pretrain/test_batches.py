@@ -7,6 +7,7 @@ raw files, without a line of ours.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import itertools
 import math
@@ -20,6 +21,7 @@ import numpy as np
 import pytest
 import tiny_run
 
+from data_prep.files import UserError
 from data_prep.tokens import TokenStream
 from pretrain.batches import (
     Batch,
@@ -207,6 +209,12 @@ def test_skipped_steps_come_without_batches_and_change_no_other(run: Path) -> No
         for (step, wanted), (same, batches) in zip(one, other, strict=True):
             assert step == same
             assert batches == [] if step in (1, 2, 19) else digest(batches) == digest(wanted)
+
+
+def test_ids_beyond_the_vocabulary_are_refused(run: Path) -> None:
+    smaller = dataclasses.replace(tiny_run.job(), vocab_size=290, end_of_text=289)
+    with pytest.raises(UserError, match=r"the token files of .*web hold the id 299, the vocabulary has 290 ids"):
+        list(open_data(run, smaller).micro_batches(0))
 
 
 def test_an_error_of_the_loader_reaches_the_loop_and_its_thread_ends(run: Path) -> None:

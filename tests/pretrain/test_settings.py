@@ -32,7 +32,9 @@ def test_settings_and_batches_do_not_import_torch() -> None:
     ("table", "changed", "sentence"),
     [
         (ModelSettings, {"preset": "gpt9"}, "model.preset must be one of transformer-base, gpt1, gpt2-small,"),
-        (ModelSettings, {"n_layers": 2, "n_heads": 2}, "model.d_model is not set"),
+        (ModelSettings, {"n_layers": 2, "n_heads": 2}, "model.d_model is not set; set it, or set model.preset to one"),
+        (ModelSettings, {"n_layers": 2}, "model.n_heads and model.d_model are not set; set them, or"),
+        (ModelSettings, SHAPE | {"d_ff": 10**23}, "model.d_ff must be at most 16777216, got 1000"),
         (ModelSettings, SHAPE | {"n_heads": 3}, "model.d_model must be a multiple of model.n_heads (3), got 64"),
         (ModelSettings, SHAPE | {"n_kv_heads": 3}, "model.n_heads (4) must be a multiple of model.n_kv_heads, got 3"),
         (ModelSettings, SHAPE | {"context_length": -1}, "model.context_length must be at least 1"),

@@ -154,6 +154,7 @@ LLAMA3 = {"rope_type": "llama3", "factor": 32.0, "rope_theta": 5e5}
         (gpt2, lambda d: changed(d, quantization_config={"bits": 4}), "quantization_config = null only"),
         (llama, lambda d: changed(d, rope_parameters=LLAMA3), 'rope_type = "default" only, got "llama3"'),
         (llama, lambda d: changed(d, rope_scaling={"type": "linear", "factor": 2}), 'type = "default" only, got "lin'),
+        (llama, lambda d: changed(d, rope_scaling={"rope_type": "yarn", "factor": 2}), '"default" only, got "yarn"'),
         (llama, lambda d: changed(d, rope_scaling="linear"), 'rope_scaling must be a table or null, got "linear"'),
         (llama, lambda d: changed(d, sliding_window=16), "sliding_window = null only, got 16"),
         (llama, lambda d: changed(d, head_dim=16), "head_dim = 8 only, got 16"),

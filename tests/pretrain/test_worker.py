@@ -140,6 +140,13 @@ def test_another_identity_is_refused_in_one_line_by_both_ranks(uninterrupted: Pa
     assert [err.count("\n") for _, _, err in results] == [1, 0]
 
 
+def test_what_deepspeed_says_of_its_table_fits_one_line(tmp_path: Path) -> None:
+    run = tiny_run.make_run(tmp_path, tiny_run.job(ranks=1, deepspeed={"zero_optimization": {"nosuch": 3}}))
+    ((code, _, error),) = tiny_run.Ranks(1, "-m", "pretrain.worker", "--run", str(run), variables=()).wait()
+    assert code == 2 and error.count("\n") == 1
+    assert "[deepspeed]: 1 validation error for DeepSpeedZeroConfig nosuch Extra inputs are not permitted" in error
+
+
 def test_rank_variables_come_from_torchrun_or_srun_or_nowhere() -> None:
     address = {"MASTER_ADDR": "node1", "MASTER_PORT": "1234"}
     torchrun = {"RANK": "3", "LOCAL_RANK": "1", "WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2"} | address
