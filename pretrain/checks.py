@@ -11,6 +11,7 @@ from pretrain.settings import TrainingJob, TrainSettings
 
 CPUINFO = Path("/proc/cpuinfo")
 GPU_DEVICE = Path("/dev/nvidia0")
+BF16_CAPABILITY = (8, 0)  # Ampere
 
 # Keys of DeepSpeed's configuration that settings of ours decide, each with what to write instead
 DEEPSPEED_OWNED = {
@@ -112,6 +113,16 @@ def job_problems(job: TrainingJob, tokens_by_source: dict[str, int]) -> list[str
     return found
 
 
+def precision_problems(precision: str, capability: tuple[int, int] | None) -> list[str]:
+    """Whether a device has the precision: a GPU of this compute capability, or a CPU (None), which has all three."""
+    if precision == "bf16" and capability is not None and capability < BF16_CAPABILITY:
+        return [
+            f"train.precision = bf16 wants a GPU of compute capability {BF16_CAPABILITY[0]}.{BF16_CAPABILITY[1]} or later, "
+            f"this one has {capability[0]}.{capability[1]}; set train.precision to fp16 or fp32"
+        ]
+    return []
+
+
 def resolve_precision(precision: str) -> str:
     """`"auto"` as "bf16" where this machine multiplies it fast, else "fp32"; any other value is itself.
 
@@ -123,7 +134,7 @@ def resolve_precision(precision: str) -> str:
         import torch  # slow to import: only where a GPU may be
 
         if torch.cuda.is_available():
-            return "bf16" if torch.cuda.get_device_capability()[0] >= 8 else "fp32"
+            return "bf16" if torch.cuda.get_device_capability() >= BF16_CAPABILITY else "fp32"
     flags = CPUINFO.read_text() if CPUINFO.exists() else ""
     return "bf16" if re.search(r"\b(amx_bf16|avx512_bf16)\b", flags) else "fp32"
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from data_prep.files import UserError, read_record
+from pretrain.checks import precision_problems
 from pretrain.settings import TrainingJob
 from pretrain.stop import StopRequest
 
@@ -70,6 +71,9 @@ def work(run: Path, ranks: RankVariables, stop_request: StopRequest) -> None:
         torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // ranks.local_world_size))
     os.environ["LOCAL_RANK"] = str(ranks.local_rank)  # DeepSpeed looks for it there, which srun does not set
     device = connect(rank=ranks.rank, local_rank=ranks.local_rank, world_size=ranks.world_size)
+    capability = torch.cuda.get_device_capability(device) if device.type == "cuda" else None
+    for problem in precision_problems(job.train.precision, capability):
+        raise UserError(problem)
     model = build_model(job)
     if job.train.init_from and not any((directory / "checkpoints").glob("step-*/manifest.json")):
         model.load_state_dict(initial_weights(Path(job.train.init_from), job.model, job.vocab_size))

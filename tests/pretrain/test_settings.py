@@ -15,7 +15,7 @@ import tiny_run
 
 import pretrain.checks
 from pretrain.architecture import ModelSettings
-from pretrain.checks import job_problems, resolve_precision
+from pretrain.checks import job_problems, precision_problems, resolve_precision
 from pretrain.settings import CheckpointSettings, PhaseSettings, TrainingJob, TrainSettings, WandbSettings
 
 SHAPE = {"n_layers": 2, "n_heads": 4, "d_model": 64}
@@ -139,6 +139,14 @@ def test_execution_fields_are_marked() -> None:
         "validate_every_steps", "sample_tokens", "max_bad_steps", "slow_step_factor", "hang_minutes",
         "every_steps", "keep_last", "mode", "project",
     }  # fmt: skip
+
+
+def test_a_precision_that_the_gpu_lacks() -> None:
+    """bf16 came with compute capability 8.0 (A100); a V100 has 7.0, a T4 7.5."""
+    (problem,) = precision_problems("bf16", (7, 5))
+    assert problem.endswith("this one has 7.5; set train.precision to fp16 or fp32")
+    allowed = [("bf16", (8, 0)), ("bf16", (9, 0)), ("bf16", None), ("fp16", (7, 0)), ("fp32", (7, 0))]
+    assert [precision_problems(*pair) for pair in allowed] == [[]] * 5
 
 
 @pytest.mark.parametrize(
