@@ -117,8 +117,8 @@ def precision_problems(precision: str, capability: tuple[int, int] | None) -> li
     """Whether a device has the precision: a GPU of this compute capability, or a CPU (None), which has all three."""
     if precision == "bf16" and capability is not None and capability < BF16_CAPABILITY:
         return [
-            f"train.precision = bf16 wants a GPU of compute capability {BF16_CAPABILITY[0]}.{BF16_CAPABILITY[1]} or later, "
-            f"this one has {capability[0]}.{capability[1]}; set train.precision to fp16 or fp32"
+            f"train.precision = bf16 wants a GPU of compute capability {'.'.join(map(str, BF16_CAPABILITY))} or later, "
+            f"this one has {'.'.join(map(str, capability))}; set train.precision to fp16 or fp32"
         ]
     return []
 
