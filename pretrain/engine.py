@@ -11,7 +11,7 @@ import datetime
 import io
 import logging
 import math
-import resource
+import re
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
@@ -222,7 +222,9 @@ class Engine:
     def memory_bytes(self) -> int:
         """The most memory in use at once: on a GPU since the last call, on a CPU since the process began."""
         if self.device.type == "cpu":
-            return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+            # not getrusage's, which begins with that of the process that started this one
+            match = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+            return int(match[1]) * 1024 if match else 0
         peak = torch.cuda.max_memory_allocated(self.device)
         torch.cuda.reset_peak_memory_stats(self.device)
         return peak

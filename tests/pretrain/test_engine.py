@@ -229,7 +229,7 @@ def test_all_ranks_hear_of_a_stop_that_one_wants(results: Results) -> None:
     assert results["stop"] == [False, True]
 
 
-def test_peak_memory_is_what_the_system_says(results: Results) -> None:
+def test_peak_memory_remembers_what_came_and_went(results: Results) -> None:
     said, wanted = results["memory"]
     assert said == pytest.approx(wanted, rel=0.05)
 
