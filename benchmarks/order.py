@@ -108,8 +108,9 @@ def loader_costs(directory: Path) -> None:
                 waits.append(time.perf_counter() - since)
                 time.sleep(step)
                 since = time.perf_counter()
+        named = ", ".join(f"{key} = {value}" for key, value in cut.items())
         print(
-            f"  {', '.join(f'{key} = {value}' for key, value in cut.items())}: {BATCH * CONTEXT / seconds / 1e6:.1f} million tokens/s, "
+            f"  {named}: {BATCH * CONTEXT / seconds / 1e6:.1f} million tokens/s, "
             f"{seconds / peer:.1f}x nanoGPT's time; {100 * seconds / step:.2f} % of a step at {TRAINING_SPEED:,} "
             f"tokens/s, of which the loop waits for {100 * np.mean(waits[1:]) / step:.3f} %"
         )
