@@ -45,6 +45,8 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
     """`atomic_path`, opened for binary writing."""
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         yield file
+        file.flush()
+        os.fsync(file.fileno())  # through this descriptor: another one may not be told of an error
 
 
 def atomic_write(path: Path, data: bytes | str) -> None:

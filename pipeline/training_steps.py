@@ -12,6 +12,7 @@ from pipeline.receipt import Manifest, key_of
 from pipeline.run_dir import RunDir
 from pipeline.stage import Context, Result, ShardPlan
 from pretrain.batches import TrainingData
+from pretrain.checkpoint import CheckpointStore
 from pretrain.checks import job_problems, resolve_precision
 from pretrain.continuation import EXTENDABLE, continuation_problems
 from pretrain.cost import flops_per_token, parameter_count
@@ -138,8 +139,8 @@ def training_facts(context: Context, tally: dict[str, int]) -> dict[str, Any]:
 
 def training_begun(run: RunDir) -> bool:
     """Whether there is a training that a new one must not replace on the quiet."""
-    saved = [*run.checkpoints.glob("step-*/manifest.json"), *run.checkpoints.glob("step-*.bad-*")]
-    return run.plan("pretrain").exists() and bool(saved)
+    published = any(run.checkpoints.glob("step-*/manifest.json")) or (run.checkpoints / "latest").exists()
+    return run.plan("pretrain").exists() and published
 
 
 def training_changes(context: Context) -> list[str]:
@@ -158,14 +159,9 @@ def training_changes(context: Context) -> list[str]:
         train=replace(config.train, precision=old.train.precision),
         sources={source.name: source.weight for source in config.source},
     )
-    problems = continuation_problems(old, new, steps_taken(context.run))
+    steps_taken = CheckpointStore(context.run.checkpoints, old).newest_step()
+    problems = continuation_problems(old, new, steps_taken)
     return [*changes, *problems] if problems else []
-
-
-def steps_taken(run: RunDir) -> int:
-    """Steps behind the newest checkpoint."""
-    manifests = run.checkpoints.glob("step-*/manifest.json")
-    return max((int(path.parent.name.removeprefix("step-")) for path in manifests), default=0)
 
 
 def refuse_other_settings(context: Context) -> None:

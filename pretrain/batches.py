@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections import deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+import queue
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +20,7 @@ from pretrain.settings import TrainingJob
 from pretrain.windows import IGNORED, Account, Windows, open_windows, positions_from
 
 Array = npt.NDArray[np.int64]
+POLL_SECONDS = 0.1
 VALIDATION_TOKENS = 65_536  # a source; a fixed subset is enough to watch a curve, `evaluate` scores everything
 
 
@@ -100,33 +101,65 @@ class Loader:
     """The steps' batches for one rank, each prepared in a thread while the step before it computes.
 
     Yields (step, its batches) from `first_step` up to `steps`, both counted from 0. A step that `train.skip_steps`
-    names (counted from 1) comes without batches; every other step is what it would be without it.
+    names (counted from 1) comes without batches; every other step is what it would be without it. While batches are
+    waited for, `give_up` is asked again and again; when it says so, None comes in their place, and nothing after it.
     """
 
-    def __init__(self, data: TrainingData, rank: int, ranks: int, first_step: int, steps: int) -> None:
+    def __init__(
+        self,
+        data: TrainingData,
+        rank: int,
+        ranks: int,
+        first_step: int,
+        steps: int,
+        give_up: Callable[[], bool] = lambda: False,
+    ) -> None:
         self.data, self.rank, self.ranks = data, rank, ranks
         self.steps = range(first_step, steps)
+        self._give_up = give_up
+        self._ready: queue.Queue[list[Batch] | Exception] = queue.Queue(maxsize=1)
+        self._closed = False
 
     def __enter__(self) -> Loader:
-        self._thread = ThreadPoolExecutor(1, "loader")
+        # A daemon: the process must be able to end while a file system hangs
+        self._thread = threading.Thread(target=self._read_ahead, name="loader", daemon=True)
+        self._thread.start()
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._thread.shutdown(cancel_futures=True)
+        self._closed = True
+        self._thread.join(timeout=10 * POLL_SECONDS)
 
-    def __iter__(self) -> Iterator[tuple[int, list[Batch]]]:
-        ahead: deque[tuple[int, Future[list[Batch]]]] = deque()
+    def __iter__(self) -> Iterator[tuple[int, list[Batch] | None]]:
         for step in self.steps:
-            ahead.append((step, self._thread.submit(self._batches, step)))
-            if len(ahead) == 2:
-                ready, batches = ahead.popleft()
-                yield ready, batches.result()
-        for ready, batches in ahead:
-            yield ready, batches.result()
+            while True:
+                try:
+                    found = self._ready.get(timeout=POLL_SECONDS)
+                    break
+                except queue.Empty:
+                    if self._give_up():
+                        yield step, None
+                        return
+            if isinstance(found, Exception):
+                raise found
+            yield step, found
 
-    def _batches(self, step: int) -> list[Batch]:
-        skipped = step + 1 in self.data.job.train.skip_steps
-        return [] if skipped else list(self.data.micro_batches(step, self.rank, self.ranks))
+    def _read_ahead(self) -> None:
+        for step in self.steps:
+            found: list[Batch] | Exception
+            try:
+                skipped = step + 1 in self.data.job.train.skip_steps
+                found = [] if skipped else list(self.data.micro_batches(step, self.rank, self.ranks))
+            except Exception as error:  # raised where it is waited for
+                found = error
+            while True:
+                if self._closed:
+                    return
+                try:
+                    self._ready.put(found, timeout=POLL_SECONDS)
+                    break
+                except queue.Full:
+                    pass
 
 
 def prefix_length(seed: int, sample: int, context_length: int) -> int:

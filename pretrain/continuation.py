@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+from typing import Any
+
+from pretrain.architecture import ModelSettings
 from pretrain.schedule import lr_at
-from pretrain.settings import PhaseSettings, TrainingJob
+from pretrain.settings import PhaseSettings, TrainingJob, TrainSettings
 
 # The settings of `[train]` that say when a training ends and what comes last: a longer one may have others
 EXTENDABLE = ("tokens", "phase", "decay_steps")
+# Fields of a job that say how to run, and the tables that are looked into
+EXECUTION_TABLES = ("model", "train", "ranks", "checkpoint", "wandb", "deepspeed")
 
 
 def learning_rate(job: TrainingJob, step: int) -> float:
@@ -52,3 +58,17 @@ def _until(phases: list[PhaseSettings], tokens: int) -> list[tuple[int, dict[str
             found.append((start, phase.weights))
         start += phase.tokens
     return found
+
+
+def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """What makes `new` another training than `old`, both as `TrainingJob.to_json` gives them, with both values."""
+    found = []
+    for table, kind in (("model", ModelSettings), ("train", TrainSettings), ("", TrainingJob)):
+        for item in fields(kind):
+            before, after = (job[table] if table else job for job in (old, new))
+            if item.name in (*EXECUTION_TABLES, *EXTENDABLE, "key") or item.metadata.get("execution"):
+                continue
+            if before.get(item.name) != after.get(item.name):
+                name = f"{table}.{item.name}" if table else item.name
+                found.append(f"its {name} is {before.get(item.name)}, this run's is {after.get(item.name)}")
+    return found or [f"its key is {old['key']}, this run's is {new['key']}"]

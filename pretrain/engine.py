@@ -26,14 +26,14 @@ from torch._C._distributed_c10d import HashStore
 
 from data_prep.files import UserError
 from pretrain.cost import parameter_count
-from pretrain.fragments import WEIGHT, Piece, read_into, write_fragments
+from pretrain.fragments import WEIGHT, Piece, read_into
 from pretrain.layout import Layout
 from pretrain.memory import reduce_bucket
 from pretrain.model import GPT
 from pretrain.optim import build_optimizer
 from pretrain.settings import TrainingJob
 
-COLLECTIVE_TIMEOUT = datetime.timedelta(minutes=10)  # a rank whose peer died gives up after this
+COUNTERS = ("global_steps", "global_samples", "micro_steps", "skipped_steps")  # of DeepSpeed's engine
 LOSS_SCALE_STATE = ("cur_scale", "cur_iter", "last_overflow_iter", "cur_hysteresis")  # of DeepSpeed's DynamicLossScaler
 
 MicroBatch = tuple[Tensor, Tensor, Tensor | None, Tensor | None]  # batches.Batch, as tensors on the engine's device
@@ -44,9 +44,7 @@ class StepResult(NamedTuple):
 
     loss: float  # mean over the step's targets, nats; without label smoothing and z-loss
     grad_norm: float  # before clipping
-    targets: int  # over all ranks
     skipped: bool  # the loss or the gradient was not finite on some rank: nothing changed on any
-    stop: bool  # some rank asked to stop
     loss_scale: float | None  # fp16: the factor on the next step's loss
 
 
@@ -81,8 +79,11 @@ def _merged(config: dict[str, Any], extra: dict[str, Any]) -> dict[str, Any]:
     return config | extra | {key: _merged(config[key], extra[key]) for key in tables}
 
 
-def connect(*, rank: int, local_rank: int, world_size: int) -> torch.device:
-    """Join the process group (address in MASTER_ADDR and MASTER_PORT) and return this rank's device."""
+def connect(*, rank: int, local_rank: int, world_size: int, timeout_minutes: float) -> torch.device:
+    """Join the process group (address in MASTER_ADDR and MASTER_PORT) and return this rank's device.
+
+    A rank gives up on the others after the timeout: when joining, and in every collective.
+    """
     deepspeed_logger.setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"(torch|deepspeed)\.")
     device = torch.device("cpu")
@@ -102,7 +103,7 @@ def connect(*, rank: int, local_rank: int, world_size: int) -> torch.device:
         "nccl" if device.type == "cuda" else "gloo",
         rank=rank,
         world_size=world_size,
-        timeout=COLLECTIVE_TIMEOUT,
+        timeout=datetime.timedelta(minutes=timeout_minutes),
         store=HashStore() if world_size == 1 else None,
     )
     deepspeed.init_distributed(auto_mpi_discovery=False, verbose=False)
@@ -124,7 +125,7 @@ class Engine:
         self.device = device
         self._train = job.train
         initial = {name: parameter.detach() for name, parameter in model.named_parameters()}
-        self._shapes = {name: list(tensor.shape) for name, tensor in initial.items()}
+        self.shapes = {name: list(tensor.shape) for name, tensor in initial.items()}
         model.checkpointing = job.train.activation_checkpointing
         if job.train.compile:
             model.compile_parts()
@@ -144,30 +145,26 @@ class Engine:
             self._loss_scaler.raise_error_at_min_scale = False  # a step that overflows is skipped at any scale
         self._parameters = dict(model.named_parameters())
         self.model = model  # its weights are the current ones; for looking, not for training
-        for name, piece in self._pieces().items():  # DeepSpeed makes its fp32 weights of the rounded bf16 or fp16 ones
+        for name, piece in self.pieces().items():  # DeepSpeed makes its fp32 weights of the rounded bf16 or fp16 ones
             piece.kinds[WEIGHT].copy_(initial[name].flatten()[piece.start : piece.start + piece.numel])
 
-    def train_step(self, micro_batches: Iterable[MicroBatch], *, lr: float, stop: bool = False) -> StepResult:
+    def train_step(self, micro_batches: Iterable[MicroBatch], *, lr: float, targets: float) -> StepResult:
         """One optimizer step on this rank's micro-batches: at least one, and as many as the other ranks have.
 
-        Where the loss or the gradient is not finite on any rank, no rank's weights or moments change.
+        `targets` counts those of all ranks. Where the loss or the gradient is not finite on any rank, no rank's
+        weights or moments change.
         """
         micro_batches = list(micro_batches)
         for group in self._adamw.param_groups:
             group["lr"] = lr
-        # Sums stay on the device until the last line, which is the only one here that waits for it
-        totals = torch.zeros(2, dtype=torch.float64, device=self.device)  # targets, and ranks that want to stop
-        for _, targets, _, _ in micro_batches:
-            totals[0] += (targets >= 0).sum()
-        totals[1].fill_(stop)
-        dist.all_reduce(totals)
-        scale = (self.ranks / totals[0]).float()  # DeepSpeed divides by the ranks when it adds up their gradients
+        # DeepSpeed divides by the ranks when it adds up their gradients; without targets the loss is not finite
+        scale = self.ranks / targets if targets else math.inf
         nll = torch.zeros((), dtype=torch.float64, device=self.device)
-        for number, (tokens, targets, positions, prefix) in enumerate(micro_batches, start=1):
+        for number, (tokens, wanted, positions, prefix) in enumerate(micro_batches, start=1):
             self._engine.set_gradient_accumulation_boundary(number == len(micro_batches))
             losses = self._engine(
                 tokens,
-                targets,
+                wanted,
                 positions=positions,
                 prefix=prefix,
                 label_smoothing=self._train.label_smoothing,
@@ -178,13 +175,11 @@ class Engine:
             self._engine.backward(losses.objective * (scale + 0 * losses.objective.detach()), scale_wrt_gas=False)
         dist.all_reduce(nll)
         grad_norm = self._update()
-        loss, norm, count, stops = torch.stack([nll / totals[0], grad_norm, *totals]).tolist()
+        total, norm = torch.stack([nll, grad_norm]).tolist()  # the only line here that waits for the device
         return StepResult(
-            loss=loss,
+            loss=total / targets if targets else math.nan,
             grad_norm=norm,
-            targets=int(count),
             skipped=not math.isfinite(norm),
-            stop=stops > 0,
             loss_scale=self._loss_scaler.cur_scale if self._loss_scaler else None,
         )
 
@@ -215,6 +210,13 @@ class Engine:
         dist.broadcast(box, src=0)
         return int(box.item())
 
+    def gather(self, numbers: list[int]) -> list[list[int]]:
+        """Every rank's whole numbers (64 bits, equally many), on every rank."""
+        mine = torch.tensor(numbers, dtype=torch.int64, device=self.device)
+        boxes = [torch.empty_like(mine) for _ in range(self.ranks)]
+        dist.all_gather(boxes, mine)
+        return [box.tolist() for box in boxes]
+
     def barrier(self) -> None:
         """Wait for all ranks."""
         dist.barrier()
@@ -229,31 +231,34 @@ class Engine:
         torch.cuda.reset_peak_memory_stats(self.device)
         return peak
 
-    def save(self, path: Path) -> None:
-        """Write this rank's pieces of the weights and moments; `state()` is what else a checkpoint needs."""
-        pieces = list(self._pieces().items())
-        if self._layout.replicated:
-            pieces = pieces[self.rank :: self.ranks]
-        write_fragments(path, dict(pieces), self._shapes)
-
     def state(self) -> dict[str, Any]:
         """What counts and adapts in the optimizer, as plain values: the same on every rank."""
         state: dict[str, Any] = {"optimizer_steps": self._layout.steps()}
+        state["counters"] = {name: getattr(self._engine, name) for name in COUNTERS}
         if self._loss_scaler:
             state["loss_scale"] = {name: getattr(self._loss_scaler, name) for name in LOSS_SCALE_STATE}
         return state
 
-    def load(self, step_dir: Path, completed_steps: int, state: dict[str, Any]) -> None:
-        """Go on from a checkpoint, saved by any number of ranks at any ZeRO stage, and the `state()` of that moment."""
-        read_into(step_dir, self._pieces())
+    def load(self, files: list[Path], state: dict[str, Any]) -> None:
+        """Go on from a checkpoint's files, saved by any number of ranks at any ZeRO stage, and its `state()`."""
+        read_into(files, self.pieces())
         self._layout.set_steps(state["optimizer_steps"])
         self._layout.refresh()
         for name, value in state.get("loss_scale", {}).items():
             setattr(self._loss_scaler, name, value)
-        self._engine.global_steps = completed_steps  # looked at by features that `[deepspeed]` may turn on
+        for name, value in state["counters"].items():  # looked at by features that `[deepspeed]` may turn on
+            setattr(self._engine, name, value)
 
-    def _pieces(self) -> dict[str, Piece]:
-        """Views of what this rank owns, by parameter name."""
+    def share(self) -> dict[str, Piece]:
+        """What this rank writes into a checkpoint: live views of its pieces, or, of what all own, an equal share."""
+        pieces = self.pieces()
+        if not self._layout.replicated:
+            return pieces
+        shares = {name: piece.share(self.rank, self.ranks) for name, piece in pieces.items()}
+        return {name: share for name, share in shares.items() if share.numel}
+
+    def pieces(self) -> dict[str, Piece]:
+        """Live views of what this rank owns of the weights and moments, by parameter name."""
         pieces = {name: self._layout.piece(parameter) for name, parameter in self._parameters.items()}
         return {name: piece for name, piece in pieces.items() if piece is not None}
 

@@ -21,14 +21,14 @@ from pretrain.batches import Batch, Loader, TrainingData
 from pretrain.continuation import learning_rate
 from pretrain.cost import flops_per_token, parameter_count
 from pretrain.engine import Engine
-from pretrain.metrics import MetricsFile, NullTracker, Tracker, cut_back, open_tracker
 from pretrain.peak import peak_flops
+from pretrain.records import Records
 from pretrain.saving import Saving
 from pretrain.settings import TrainingJob
 from pretrain.steadiness import BadSteps, SpikeDetector
 from pretrain.stop import StopRequest
 from pretrain.validate import Validation, write_sample
-from pretrain.watchdog import Watchdog
+from pretrain.watchdog import Watchdog, log_line
 
 PROGRESS_SECONDS = 10.0
 
@@ -36,7 +36,9 @@ PROGRESS_SECONDS = 10.0
 class Loop:
     """One rank's part in a training. `run` is RUN."""
 
-    def __init__(self, job: TrainingJob, engine: Engine, run: Path, stop_request: StopRequest) -> None:
+    def __init__(
+        self, job: TrainingJob, engine: Engine, run: Path, stop_request: StopRequest, watchdog: Watchdog
+    ) -> None:
         self.job = job
         self.engine = engine
         self.directory = run / "pretrain"
@@ -44,63 +46,76 @@ class Loop:
         self.data = TrainingData(job, run / "tokens" / "train", self.directory / "windows")
         self.validation = Validation(job, run / "tokens" / "val")
         self.tokenizer = run / "tokenizer" / "tokenizer.json"
-        self.saving = Saving(job, engine, self.directory / "checkpoints", self._say)
-        self.watchdog = Watchdog(
-            self.directory / f"stacks-rank-{engine.rank:05d}.txt",
-            factor=job.train.slow_step_factor,
-            limit_seconds=60 * job.train.hang_minutes,
-            say=self._say,
-        )
+        self.saving = Saving(job, engine, self.directory / "checkpoints", self._say, self._sync)
+        self.watchdog = watchdog
         self.spikes = SpikeDetector()
         self.bad_steps = BadSteps(job.train.max_bad_steps)
-        self.tracker: Tracker = NullTracker()
+        self.records: Records | None = None  # on rank 0, once it is known where it goes on
         self.completed = 0  # steps
+        self.row: dict[str, Any] = {}  # of the last step
 
     def run(self) -> str:
         """Train to the end ("done") or to a stop ("paused"); outcome.json says the same."""
-        job, engine = self.job, self.engine
-        self.completed = self.saving.resume()
+        engine = self.engine
+        if engine.sum_over_ranks([float(self.stop_request.requested)])[0]:  # to read a checkpoint may take long
+            self.completed = engine.from_rank_0(self.saving.store.newest_step())
+            return self._finish(self.completed)
+        with self.watchdog.watch("resuming"):
+            self.completed = self.saving.resume()
         if engine.rank == 0:
-            for name in ("metrics.jsonl", "samples.jsonl"):
-                cut_back(self.directory / name, self.completed)
-            self.metrics = MetricsFile(self.directory / "metrics.jsonl")
-            self.samples = MetricsFile(self.directory / "samples.jsonl")
-            self.tracker = open_tracker(job, self.directory)
+            self.records = Records(self.job, self.directory, self.completed, self._stop_requested)
         self.peak = self._total_peak()
         self._announce()
-        stopping = engine.sum_over_ranks([float(self.stop_request.requested)])[0] > 0
-        if self.completed < job.train.steps and not stopping:
-            gc.collect()
-            gc.disable()  # a collection in the middle of a step on one rank is a wait on all
-            with Loader(self.data, engine.rank, engine.ranks, self.completed, job.train.steps) as loader:
-                self._train(loader)
-            gc.enable()
-        outcome = "done" if self.completed == job.train.steps else "paused"
-        self._finish(outcome)
-        return outcome
+        self._make_up_for_a_validation()
+        gc.collect()
+        gc.disable()  # a collection in the middle of a step on one rank is a wait on all
+        ahead = (self.completed, self.job.train.steps, self._stop_requested)
+        with Loader(self.data, engine.rank, engine.ranks, *ahead) as loader:
+            self._train(loader)
+        gc.enable()
+        saved = self._last_save()
+        if self.records:
+            self.records.close()
+        return self._finish(saved)
 
     def _train(self, loader: Loader) -> None:
+        job = self.job
         last_progress = waiting_since = time.perf_counter()
         for step, batches in self._watched(loader):
-            row, stopping = self._step(step, batches, waiting_since)
-            at_end = self.completed == self.job.train.steps
-            if not stopping and (at_end or self.completed % self.job.train.validate_every_steps == 0):
-                stopping = self._validate(row)
+            targets = self._agree(batches)
+            if targets is None:
+                return
+            row = self._step(step, batches or [], targets, waiting_since)
+            if self._validates():
+                self._validate(row)
             self._record(row)
             if time.perf_counter() - last_progress > PROGRESS_SECONDS:
                 last_progress = time.perf_counter()
                 self._say(
-                    f"step {self.completed}/{self.job.train.steps}: loss {row['loss'] or math.nan:.4f}, "
+                    f"step {self.completed}/{job.train.steps}: loss {row['loss'] or math.nan:.4f}, "
                     f"{row['tokens_per_second']:,.0f} tokens/s"
                 )
-            stopping = stopping or self.bad_steps.too_many
-            if stopping or at_end or self.completed % self.job.checkpoint.every_steps == 0:
-                self._save()
-            if stopping:
+            if self.bad_steps.too_many:
                 return
+            if self.completed % job.checkpoint.every_steps == 0:
+                self._save()
             waiting_since = time.perf_counter()
 
-    def _watched(self, loader: Loader) -> Iterator[tuple[int, list[Batch]]]:
+    def _agree(self, batches: list[Batch] | None) -> int | None:
+        """The ranks' word to each other before each step: its targets on all of them; None when some rank asked to
+        stop. (One without batches has.) A checkpoint that all have written is published."""
+        mine = [sum(int((batch.targets >= 0).sum()) for batch in batches or [])]
+        mine += [self.stop_request.requested, self.saving.written()]
+        with self.watchdog.watch(f"waiting for the other ranks before step {self.completed + 1}", waiting=True):
+            targets, stops, written = self.engine.sum_over_ranks([float(value) for value in mine])
+            if written == self.engine.ranks:
+                self.saving.settle()
+        return None if stops else int(targets)
+
+    def _stop_requested(self) -> bool:
+        return self.stop_request.requested
+
+    def _watched(self, loader: Loader) -> Iterator[tuple[int, list[Batch] | None]]:
         """The loader's steps, watched while they are waited for: a dead file system hangs here."""
         steps = iter(loader)
         while True:
@@ -110,8 +125,8 @@ class Loop:
                 return
             yield item
 
-    def _step(self, step: int, batches: list[Batch], waiting_since: float) -> tuple[dict[str, Any], bool]:
-        """One optimizer step: its row of metrics, and whether some rank asked to stop."""
+    def _step(self, step: int, batches: list[Batch], targets: int, waiting_since: float) -> dict[str, Any]:
+        """One optimizer step, of `targets` on all ranks: its row of metrics."""
         job, engine = self.job, self.engine
         start = time.perf_counter()
         lr, tokens = learning_rate(job, step), job.train.batch_sizes.batch_tokens(step)
@@ -119,19 +134,17 @@ class Loop:
         self.completed = step + 1
         if self.completed in job.train.skip_steps:
             tokens = 0
-            stopping = engine.sum_over_ranks([float(self.stop_request.requested)])[0] > 0
             self._say(f"step {self.completed}: its batch is left out, as train.skip_steps asks")
         else:
             if job.model.dropout > 0:
                 torch.manual_seed(_dropout_seed(job.seed, step, engine.rank))
             with self.watchdog.step(self.completed):
-                result = engine.train_step(on_device(batches, engine.device), lr=lr, stop=self.stop_request.requested)
-            stopping = result.stop
+                result = engine.train_step(on_device(batches, engine.device), lr=lr, targets=targets)
             row |= {
                 "loss": _finite(result.loss),
                 "grad_norm": _finite(result.grad_norm),
                 "skipped": result.skipped,
-                "targets": result.targets,
+                "targets": targets,
                 "memory_bytes": engine.memory_bytes(),
             }
             if result.loss_scale is not None:
@@ -146,7 +159,7 @@ class Loop:
             "step_seconds": seconds,
             "data_seconds": start - waiting_since,
         }
-        return row, stopping
+        return row
 
     def _watch(self, row: dict[str, Any]) -> None:
         """Say what is not as it should be."""
@@ -158,12 +171,25 @@ class Loop:
             row["spike"] = True
             self._say(f"step {row['step']}: {warning}")
 
-    def _validate(self, row: dict[str, Any]) -> bool:
-        """Score the held-out subset into `row`. True when some rank asked to stop meanwhile."""
+    def _validates(self) -> bool:
+        """Whether there is a validation after the last completed step."""
+        step, train = self.completed, self.job.train
+        return step == train.steps or (step > 0 and step % train.validate_every_steps == 0)
+
+    def _make_up_for_a_validation(self) -> None:
+        """Do the one that a stop interrupted, so that no row differs from those of a training without stops."""
+        row = self.records.last() if self.records and self._validates() else {}
+        if self.engine.from_rank_0(bool(row) and "val_loss" not in row):
+            self._validate(row)
+            if self.records:
+                self.records.complete(row)
+
+    def _validate(self, row: dict[str, Any]) -> None:
+        """Score the held-out subset into `row`, unless some rank is asked to stop meanwhile."""
         with self.watchdog.watch("validation"):
-            scores = self.validation.score(self.engine, lambda: self.stop_request.requested)
+            scores = self.validation.score(self.engine, self._stop_requested)
         if scores is None:
-            return True
+            return
         row |= {
             "val_loss": scores.loss,
             "val_perplexity": scores.perplexity,
@@ -172,35 +198,54 @@ class Loop:
         }
         self._say(f"step {self.completed}: validation loss {scores.loss:.4f}, {scores.bits_per_byte:.4f} bits per byte")
         self._sample()
-        return False
 
     def _sample(self) -> None:
         """Let the model write a little, for the record. Rank 0 alone: at ZeRO stage 3, where it does not hold the
         weights, there are no samples until the training is done."""
         train = self.job.train
-        if self.engine.rank != 0 or train.zero_stage == 3 or train.sample_tokens == 0:
+        if not self.records or train.zero_stage == 3 or train.sample_tokens == 0:
             return
         with self.watchdog.watch("a sample"):
             text = write_sample(self.job, self.engine, self.tokenizer)
-        self.samples.append({"step": self.completed, "text": text})
+        self.records.text(self.completed, text)
 
     def _save(self) -> None:
-        if self.engine.rank == 0:  # first: no published step lacks its row
-            self.metrics.sync()
-            self.samples.sync()
+        facts = {"val_loss": self.row.get("val_loss"), "wandb_run_id": self.records and self.records.wandb_run_id}
         with self.watchdog.watch(f"saving step {self.completed}"):
-            self.saving.save(self.completed, self.tracker.run_id)
+            self.saving.start(self.completed, facts)
         gc.collect()
 
-    def _record(self, row: dict[str, Any]) -> None:
-        if self.engine.rank == 0:
-            self.metrics.append(row)
-            self.tracker.log(row)
+    def _sync(self) -> None:
+        """Before a checkpoint is published: none lacks its row."""
+        if self.records:
+            self.records.sync()
 
-    def _finish(self, outcome: str) -> None:
-        tokens = self.job.train.tokens_after(self.completed)
-        facts: dict[str, Any] = {"outcome": outcome, "step": self.completed, "tokens": tokens}
-        if self.bad_steps.too_many:
+    def _last_save(self) -> int:
+        """Save where the training ends, unless that has been done; returns the step of the newest checkpoint."""
+        with self.watchdog.watch("the last save"):
+            saved = self.saving.finish()
+        if saved != self.completed:
+            self._save()
+            with self.watchdog.watch("the last save"):
+                saved = self.saving.finish()
+        return saved
+
+    def _record(self, row: dict[str, Any]) -> None:
+        self.row = row
+        if self.records:
+            self.records.row(row)
+
+    def _finish(self, saved: int) -> str:
+        """`saved`: the step of the newest checkpoint."""
+        train = self.job.train
+        outcome, tokens = "done" if saved == train.steps else "paused", train.tokens_after(saved)
+        facts: dict[str, Any] = {"outcome": outcome, "step": saved, "tokens": tokens}
+        if saved != self.completed:
+            facts["reason"] = (
+                f"step {self.completed} could not be saved, the checkpoint of step {saved} is intact; free some space "
+                "on the disk and run again"
+            )
+        elif self.bad_steps.too_many:
             first, last = self.completed - self.bad_steps.in_a_row + 1, self.completed
             facts["reason"] = (
                 f"the loss or the gradient of steps {first} to {last} is not finite; no weight changed in them and a "
@@ -208,11 +253,9 @@ class Loop:
                 "behind them, or begin a new run with a smaller train.lr"
             )
         if self.engine.rank == 0:
-            self.metrics.close()
-            self.samples.close()
-            self.tracker.close()
             write_json(self.directory / "outcome.json", facts)
-        self._say(f"{outcome} after {self.completed} steps, {tokens:,} tokens")
+        self._say(f"{outcome} after {saved} steps, {tokens:,} tokens")
+        return outcome
 
     def _total_peak(self) -> float | None:
         """FLOP/s that all ranks could reach together, measured at the same time where it is measured."""
@@ -237,7 +280,7 @@ class Loop:
 
     def _say(self, line: str) -> None:
         if self.engine.rank == 0:
-            print(line, flush=True)
+            log_line(line)
 
 
 def on_device(batches: Iterable[Batch], device: torch.device) -> Iterator[Any]:

@@ -7,6 +7,7 @@ the rows that pad the vocabulary; ZeRO's own padding to equal shares, a few numb
 from __future__ import annotations
 
 REDUCE_BUCKET = 500_000_000  # gradients gathered before they are summed over ranks, at most: DeepSpeed's default
+FRAGMENT_BYTES = 12  # a parameter in a checkpoint: fp32 weight and two moments
 GATHERED = 500_000_000  # weights stage 3 holds whole at most: half of its default stage3_max_reuse_distance
 WEIGHT_BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}
 
@@ -69,3 +70,8 @@ def buffer_bytes(
     weight = WEIGHT_BYTES[precision]
     size = (4 if zero_stage == 1 else weight) * (reduce_bucket(parameters) if bucket is None else bucket)
     return size + (weight * min(parameters, GATHERED) if zero_stage == 3 else 0)
+
+
+def snapshot_bytes(parameters: int, *, ranks: int) -> int:
+    """Bytes of a rank's host memory for the copy of its part that is saved while training goes on."""
+    return round(FRAGMENT_BYTES * parameters / ranks)

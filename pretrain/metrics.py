@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
@@ -13,8 +15,10 @@ import wandb
 
 from data_prep.files import UserError, atomic_write
 from pretrain.settings import TrainingJob
+from pretrain.watchdog import log_line
 
 Row = dict[str, Any]
+PATIENCE_SECONDS = 30.0  # with a slow network when a training ends: one that is told to stop has not much longer
 
 
 def read_rows(file: BinaryIO) -> Iterator[Row]:
@@ -44,23 +48,45 @@ def cut_back(path: Path, step: int) -> None:
         file.truncate(end)
 
 
+def complete_last(path: Path, row: Row) -> None:
+    """Replace the last row by one that has more in it: in one write, so that a kill leaves the one or the other."""
+    with path.open("r+b", buffering=0) as file:
+        before = file.read().rstrip(b"\n").rfind(b"\n")
+        file.seek(before + 1)
+        file.write(json.dumps(row).encode() + b"\n")
+        os.fsync(file.fileno())
+
+
 class MetricsFile:
-    """Appends JSON lines, each of a step; a kill can tear only the last."""
+    """Appends JSON lines, each of a step; a kill can tear only the last.
+
+    Rows that a full disk does not take are kept, and written when it does.
+    """
 
     def __init__(self, path: Path) -> None:
-        self._file: BinaryIO = path.open("ab")
+        self._file: BinaryIO = path.open("ab", buffering=0)
+        self._waiting = b""
+        self._lock = threading.Lock()  # checkpoints are published in a thread of their own
 
     def append(self, row: Row) -> None:
         """Write a row where other processes see it."""
-        self._file.write(json.dumps(row).encode() + b"\n")
-        self._file.flush()
+        with self._lock:
+            self._waiting += json.dumps(row).encode() + b"\n"
+            with contextlib.suppress(OSError):
+                self._write()
 
     def sync(self) -> None:
-        """Force the rows to disk: call before a checkpoint, so that no published step lacks its row."""
-        os.fsync(self._file.fileno())
+        """Force the rows to disk: before a checkpoint is published, so that none lacks a row. Raises `OSError`."""
+        with self._lock:
+            self._write()
+            os.fsync(self._file.fileno())
 
     def close(self) -> None:
         self._file.close()
+
+    def _write(self) -> None:
+        while self._waiting:
+            self._waiting = self._waiting[self._file.write(self._waiting) :]
 
 
 class Tracker(Protocol):
@@ -92,7 +118,10 @@ class WandbTracker:
     out by wandb. Offline it cannot, and every start makes a run of its own (wandb#3841): `sync` makes them one.
     """
 
-    def __init__(self, job: TrainingJob, directory: Path, *, online: bool, project: str) -> None:
+    def __init__(
+        self, job: TrainingJob, directory: Path, *, online: bool, project: str, patience_seconds: float = 0
+    ) -> None:
+        """`close` waits so long for what is not sent yet; 0: until it is."""
         self.run_id: str | None = _run_id(directory)
         try:
             self._run = wandb.init(
@@ -102,7 +131,7 @@ class WandbTracker:
                 id=self.run_id,
                 resume="allow" if online else None,
                 config=job.to_json(),
-                settings=wandb.Settings(silent=True, console="off"),
+                settings=wandb.Settings(silent=True, console="off", finish_timeout=patience_seconds),
             )
         except wandb.Error as error:
             raise UserError(f"wandb: {str(error).rstrip('.')}; without an account take the mode offline") from None
@@ -115,6 +144,36 @@ class WandbTracker:
     def close(self) -> None:
         self._run.finish()
         wandb.teardown()  # waits for wandb's own process, which may still be writing
+
+
+class ExpendableTracker:
+    """A tracker that a training can lose: it says so once and goes on.
+
+    wandb's own process dies of the signals that a scheduler sends to all processes of a job, before the last rows.
+    """
+
+    def __init__(self, tracker: Tracker) -> None:
+        self.run_id = tracker.run_id
+        self._tracker = tracker
+
+    def log(self, row: Row) -> None:
+        try:
+            self._tracker.log(row)
+        except Exception as error:  # whatever it is, the training is worth more
+            self._lose(error)
+
+    def close(self) -> None:
+        try:
+            self._tracker.close()
+        except (Exception, SystemExit) as error:  # wandb exits when its process did not end well
+            self._lose(error)
+
+    def _lose(self, error: BaseException) -> None:
+        why = str(error) or type(error).__name__
+        log_line(f"wandb gets no more rows ({why}); metrics.jsonl has them all, and text2lm sync sends them")
+        self._tracker = NullTracker()
+        with contextlib.suppress(Exception, SystemExit):
+            wandb.teardown()  # or it would complain again, at length, when this process ends
 
 
 def _run_id(directory: Path) -> str:
@@ -138,7 +197,15 @@ def flat(row: Row, prefix: str = "") -> Row:
 
 
 def open_tracker(job: TrainingJob, directory: Path) -> Tracker:
-    """The tracker that the job asks for."""
+    """The tracker that the job asks for, as a training wants it."""
     if job.wandb.mode == "disabled":
         return NullTracker()
-    return WandbTracker(job, directory, online=job.wandb.mode == "online", project=job.wandb.project)
+    return ExpendableTracker(
+        WandbTracker(
+            job,
+            directory,
+            online=job.wandb.mode == "online",
+            project=job.wandb.project,
+            patience_seconds=PATIENCE_SECONDS,
+        )
+    )

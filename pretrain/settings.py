@@ -16,6 +16,7 @@ from pretrain.architecture import ModelSettings
 from pretrain.schedule import SCHEDULES, BatchSizes
 
 EXECUTION = {"execution": True}
+STOP_SIGNALS = ("SIGUSR1", "SIGUSR2")
 CHOICES = {
     "schedule": SCHEDULES,
     "precision": ("fp32", "bf16", "fp16", "auto"),
@@ -180,14 +181,29 @@ class CheckpointSettings:
 
     every_steps: int = field(default=500, metadata=EXECUTION)
     keep_last: int = field(default=2, metadata=EXECUTION)  # at least 2: the newest may be the one that is damaged
+    keep_every: int = field(default=0, metadata=EXECUTION)  # steps; those at its multiples stay for good; 0: none
+    keep_best: int = field(default=0, metadata=EXECUTION)  # so many of the lowest validation loss stay too
+    async_: bool = field(default=True, metadata=EXECUTION)  # written behind the training, from a copy in host memory
+    # besides SIGTERM and SIGINT: signals that mean save and stop
+    stop_signals: list[str] = field(default_factory=lambda: list(STOP_SIGNALS), metadata=EXECUTION)
 
     def problems(self) -> list[str]:
-        found = []
-        if self.every_steps < 1:
-            found.append(f"checkpoint.every_steps must be at least 1, got {self.every_steps}")
-        if self.keep_last < 2:
-            found.append(f"checkpoint.keep_last must be at least 2, got {self.keep_last}")
-        return found
+        at_least = {"every_steps": 1, "keep_last": 2, "keep_every": 0, "keep_best": 0}
+        found = [
+            f"checkpoint.{name} must be at least {least}, got {getattr(self, name)}"
+            for name, least in at_least.items()
+            if getattr(self, name) < least
+        ]
+        if self.every_steps > 0 and self.keep_every % self.every_steps:
+            found.append(
+                f"checkpoint.keep_every must be a multiple of checkpoint.every_steps ({self.every_steps}), "
+                f"got {self.keep_every}"
+            )
+        return found + [
+            f"checkpoint.stop_signals may name {' and '.join(STOP_SIGNALS)}, got '{name}'"
+            for name in self.stop_signals
+            if name not in STOP_SIGNALS
+        ]
 
 
 @dataclass(frozen=True)

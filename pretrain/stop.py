@@ -8,8 +8,10 @@ from __future__ import annotations
 import signal
 from types import FrameType
 
-# SIGTERM: a scheduler's or an operator's kill. SIGINT: Ctrl-C. SIGUSR1: what `sbatch --signal` sends before the limit
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+from pretrain.settings import STOP_SIGNALS
+
+# A scheduler's or an operator's kill, and Ctrl-C. Of the others one is what `sbatch --signal` sends before the limit
+ALWAYS = (signal.SIGTERM, signal.SIGINT)
 
 
 class StopRequest:
@@ -19,9 +21,14 @@ class StopRequest:
         self.requested = False
 
     def install(self) -> None:
-        """Listen to the signals, in this process."""
-        for number in SIGNALS:
+        """Listen to every signal that may mean stop, in this process: which do is not known yet."""
+        for number in (*ALWAYS, *(signal.Signals[name] for name in STOP_SIGNALS)):
             signal.signal(number, self._on_signal)
+
+    def keep(self, names: list[str]) -> None:
+        """Of the STOP_SIGNALS listen only to these."""
+        for name in set(STOP_SIGNALS) - set(names):
+            signal.signal(signal.Signals[name], signal.SIG_DFL)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self.requested = True

@@ -1,7 +1,8 @@
 """Looks after work that may never end: a rank whose peer died waits in a collective, a file system stands still.
 
 A step far slower than the last ones leaves every thread's stack in this rank's file and goes on. One past the bound
-ends the process, so that a job does not hold its machines over a weekend.
+ends the process, so that a job does not hold its machines over a weekend. A rank that only waits for the others is
+more patient, so that the one they wait for speaks first.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
@@ -23,12 +24,20 @@ ENOUGH = 5  # steps that make a median: the first compile kernels
 FLOOR_SECONDS = 10.0  # nobody minds a step that took less
 LOOK_SECONDS = 1.0
 GRACE_SECONDS = 3.0  # past the bound: until the interpreter is given up on
+WAITING_SECONDS = 10.0  # past the bound: for one who waits for other ranks
+
+
+def log_line(line: str) -> None:
+    """A line for the log of this rank. A full disk loses it, and not the training."""
+    with suppress(OSError):
+        print(line, flush=True)
 
 
 class Watched(NamedTuple):
     what: str
     start: float  # time.monotonic()
     patience: float  # seconds
+    limit: float  # seconds
 
 
 class Watchdog:
@@ -54,11 +63,12 @@ class Watchdog:
         self._recent.append(time.monotonic() - start)
 
     @contextmanager
-    def watch(self, what: str, patience: float = math.inf) -> Iterator[None]:
-        """Around anything else that must end: saving, validating."""
+    def watch(self, what: str, patience: float = math.inf, *, waiting: bool = False) -> Iterator[None]:
+        """Around anything else that must end: reading, saving, validating; or `waiting` for the other ranks."""
+        limit = self._limit + WAITING_SECONDS * waiting
         # A C thread: it fires even when the main thread holds the interpreter's lock
-        faulthandler.dump_traceback_later(self._limit + GRACE_SECONDS, exit=True, file=self._file)
-        self._watched = Watched(what, time.monotonic(), patience)
+        faulthandler.dump_traceback_later(limit + GRACE_SECONDS, exit=True, file=self._file)
+        self._watched = Watched(what, time.monotonic(), patience, limit)
         try:
             yield
         finally:
@@ -71,7 +81,8 @@ class Watchdog:
             time.sleep(LOOK_SECONDS)
             watched = self._watched
             seconds = time.monotonic() - watched.start if watched else 0.0
-            if watched and seconds > self._limit:
+            if watched and seconds > watched.limit:
+                faulthandler.dump_traceback()  # to the log, where people look first
                 self._dump(f"{watched.what} is not done after {seconds:.0f} s, the process ends")
                 os._exit(1)  # the main thread cannot be asked to
             if watched and seconds > watched.patience and watched is not dumped:

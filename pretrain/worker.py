@@ -12,12 +12,16 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from data_prep.files import UserError, read_record
 from pretrain.checks import precision_problems
 from pretrain.settings import TrainingJob
 from pretrain.stop import StopRequest
+from pretrain.watchdog import Watchdog, log_line
+
+if TYPE_CHECKING:
+    from pretrain.loop import Loop
 
 
 class RankVariables(NamedTuple):
@@ -58,10 +62,27 @@ def work(run: Path, ranks: RankVariables, stop_request: StopRequest) -> None:
     if ranks.world_size != job.ranks:
         raise UserError(f"{ranks.world_size} ranks were started, the job wants {job.ranks}; set launch.ranks to match")
 
+    stop_request.keep(job.checkpoint.stop_signals)
+    watchdog = Watchdog(
+        directory / f"stacks-rank-{ranks.rank:05d}.txt",
+        factor=job.train.slow_step_factor,
+        limit_seconds=60 * job.train.hang_minutes,
+        say=log_line,
+    )
+    with watchdog.watch("starting"):
+        loop = _start(run, job, ranks, stop_request, watchdog)
+    loop.run()
+
+    from pretrain.engine import disconnect
+
+    disconnect()
+
+
+def _start(run: Path, job: TrainingJob, ranks: RankVariables, stop_request: StopRequest, watchdog: Watchdog) -> Loop:
     logging.disable(logging.WARNING)  # DeepSpeed warns that it found no accelerator, which is no news on a CPU
     import torch
 
-    from pretrain.engine import Engine, connect, disconnect
+    from pretrain.engine import Engine, connect
     from pretrain.export import initial_weights
     from pretrain.loop import Loop
     from pretrain.model import build_model
@@ -70,15 +91,19 @@ def work(run: Path, ranks: RankVariables, stop_request: StopRequest) -> None:
     if not torch.cuda.is_available() and "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // ranks.local_world_size))
     os.environ["LOCAL_RANK"] = str(ranks.local_rank)  # DeepSpeed looks for it there, which srun does not set
-    device = connect(rank=ranks.rank, local_rank=ranks.local_rank, world_size=ranks.world_size)
+    device = connect(
+        rank=ranks.rank,
+        local_rank=ranks.local_rank,
+        world_size=ranks.world_size,
+        timeout_minutes=job.train.hang_minutes + 1,  # the watchdog, which knows what it is that hangs, comes first
+    )
     capability = torch.cuda.get_device_capability(device) if device.type == "cuda" else None
     for problem in precision_problems(job.train.precision, capability):
         raise UserError(problem)
     model = build_model(job)
-    if job.train.init_from and not any((directory / "checkpoints").glob("step-*/manifest.json")):
+    if job.train.init_from and not any((run / "pretrain/checkpoints").glob("step-*/manifest.json")):
         model.load_state_dict(initial_weights(Path(job.train.init_from), job.model, job.vocab_size))
-    Loop(job, Engine(model, job, device), run, stop_request).run()
-    disconnect()
+    return Loop(job, Engine(model, job, device), run, stop_request, watchdog)
 
 
 def main(argv: list[str]) -> int:

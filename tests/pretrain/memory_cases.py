@@ -49,14 +49,14 @@ def measure(precision: str, stage: str, offload: str) -> int:
 
     engine.model.register_forward_pre_hook(measure_now, prepend=True)  # before stage 3 gathers weights
     for _ in range(2):
-        engine.train_step([(tokens, tokens, None, None)] * 2, lr=0.001)
+        engine.train_step([(tokens, tokens, None, None)] * 2, lr=0.001, targets=engine.ranks * 2 * tokens.numel())
     return sizes[-1]
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
     out, rank, world_size = Path(sys.argv[1]), int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-    connect(rank=rank, local_rank=rank, world_size=world_size)
+    connect(rank=rank, local_rank=rank, world_size=world_size, timeout_minutes=10)
     results = {case: measure(*case.split(",")) for case in sys.argv[2:]}
     if rank == 0:
         out.write_text(json.dumps(results))

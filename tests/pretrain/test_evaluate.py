@@ -16,29 +16,24 @@ from tokenizer_file import write_tokenizer
 from transformers import GPT2LMHeadModel
 
 from data_prep.files import UserError
-from pretrain.checkpoint import CheckpointStore
+from pretrain.checkpoint import Checkpoint, CheckpointStore
 from pretrain.evaluate import evaluate
 from pretrain.export import export
-from pretrain.fragments import WEIGHT, Piece, read_full, write_fragments
+from pretrain.fragments import WEIGHT, Piece, header, read_full, values
 from pretrain.model import build_model
-from pretrain.weights import load_model, newest_checkpoint
+from pretrain.snapshot import live
+from pretrain.weights import find_checkpoint, load_model
 
 
-def save_initial_model(run: Path) -> Path:
+def save_initial_model(run: Path) -> Checkpoint:
     """A published checkpoint of the untrained model, written as one rank would."""
     job = tiny_run.job(ranks=1)
-    store = CheckpointStore(run / "pretrain/checkpoints", key=job.key, keep_last=2)
+    store = CheckpointStore(run / "pretrain/checkpoints", job)
     state = build_model(job).state_dict()
-    store.begin(5)
-    path = store.rank_file(5, 0)
-    write_fragments(
-        path,
-        {name: Piece(0, {WEIGHT: tensor.flatten()}) for name, tensor in state.items()},
-        {name: list(tensor.shape) for name, tensor in state.items()},
-    )
-    store.record(path)
-    store.publish(5, {}, world_size=1)
-    return store.step_dir(5)
+    pieces = {name: Piece(0, {WEIGHT: tensor.flatten()}) for name, tensor in state.items()}
+    parts = [header(pieces, {name: list(tensor.shape) for name, tensor in state.items()}), *live(values(pieces))]
+    store.publish(5, {"val_loss": None}, [store.write(5, 0, parts)])
+    return store.at(5)
 
 
 def held_out(run: Path, source: str) -> tuple[npt.NDArray[np.int64], list[npt.NDArray[np.int64]]]:
@@ -61,12 +56,12 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_bits_per_byte_is_the_loss_of_transformers_model_over_the_documents_bytes(run: Path) -> None:
-    step_dir = save_initial_model(run)
+    checkpoint = save_initial_model(run)
     job = tiny_run.job(ranks=1)
-    model = load_model(job, newest_checkpoint(job, run / "pretrain/checkpoints"))
+    model = load_model(job, find_checkpoint(job, run / "pretrain/checkpoints"))
     found = evaluate(job, model, run / "tokens/val")
 
-    export(read_full(step_dir), job, write_tokenizer(run / "tokenizer.json"), run / "hf")
+    export(read_full(checkpoint.files), job, write_tokenizer(run / "tokenizer.json"), run / "hf")
     model = GPT2LMHeadModel.from_pretrained(run / "hf").eval()
     nats, tokens, size = 0.0, 0, 0
     for source in ("web", "papers"):
@@ -100,4 +95,4 @@ def test_with_a_document_mask_each_document_is_scored_alone(run: Path) -> None:
 
 def test_without_a_checkpoint_it_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no checkpoint in .*; train first: text2lm run CONFIG"):
-        newest_checkpoint(tiny_run.job(), tmp_path)
+        find_checkpoint(tiny_run.job(), tmp_path)

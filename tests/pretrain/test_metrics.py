@@ -17,9 +17,9 @@ import tiny_run
 from wandb.proto.wandb_internal_pb2 import Record
 
 from data_prep.files import UserError, read_json_lines, write_json
-from pretrain.metrics import MetricsFile, Row, cut_back, flat, open_tracker
+from pretrain.metrics import MetricsFile, Row, complete_last, cut_back, flat, open_tracker
 from pretrain.sync import sync
-from tests.conftest import text2lm
+from tests.conftest import small_disk, text2lm
 
 LOG_HEADER, BLOCK = 7, 32_768
 FULL, LAST = 1, 4  # of the types of a piece: full, first, middle, last
@@ -63,6 +63,36 @@ def test_a_fresh_start_empties_it(tmp_path: Path) -> None:
     write_rows(path, 1, 2)
     cut_back(path, 0)
     assert path.read_bytes() == b""
+
+
+def test_the_last_row_is_completed_in_its_place(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    for rows in (1, 4):
+        write_rows(path, 1, rows)
+        complete_last(path, {**read_json_lines(path)[-1], "val_loss": 2.5})
+        assert steps(path) == list(range(1, rows + 1))
+        assert [row.get("val_loss") for row in read_json_lines(path)] == [None] * (rows - 1) + [2.5]
+        cut_back(path, 0)
+
+
+def test_rows_that_a_full_disk_does_not_take_come_when_it_has_room(tmp_path: Path) -> None:
+    with small_disk(tmp_path, "64k"):
+        ballast = tmp_path / "ballast"
+        metrics = MetricsFile(tmp_path / "metrics.jsonl")
+        metrics.append({"step": 1})
+        with pytest.raises(OSError), ballast.open("wb", buffering=0) as file:
+            while file.write(b"x" * 4096):
+                pass
+        for step in range(2, 2000):
+            metrics.append({"step": step})
+        assert 0 < len(steps(tmp_path / "metrics.jsonl")) < 1999
+        with pytest.raises(OSError, match="No space left"):
+            metrics.sync()
+        ballast.unlink()
+        metrics.sync()
+        metrics.append({"step": 2000})
+        metrics.close()
+        assert steps(tmp_path / "metrics.jsonl") == list(range(1, 2001))
 
 
 def records(path: Path) -> Iterator[Record]:

@@ -94,7 +94,7 @@ def test_stopped_and_resumed_it_repeats_the_uninterrupted_one_bit_for_bit(uninte
     assert f"resumed from step-{paused['step']:08d}" in out
     assert outcome(run)["outcome"] == "done"
     assert numbers(run) == numbers(uninterrupted)
-    ours, theirs = read_full(checkpoint(run, 80)), read_full(checkpoint(uninterrupted, 80))
+    ours, theirs = (read_full(sorted(checkpoint(of, 80).glob("rank-*"))) for of in (run, uninterrupted))
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
@@ -132,11 +132,13 @@ def test_a_single_process_needs_no_rank_variables(tmp_path: Path) -> None:
 def test_another_identity_is_refused_in_one_line_by_both_ranks(uninterrupted: Path) -> None:
     started = uninterrupted / "pretrain/started.json"
     original = started.read_bytes()
-    write_json(started, long_job(key="another").to_json())
+    write_json(started, long_job(key="another", lr=1e-3).to_json() | {"dataset": "another"})
     results = start(uninterrupted).wait()
     started.write_bytes(original)
     assert [code for code, _, _ in results] == [2, 2]
-    assert "its key is k, this run's is another" in results[0][2]
+    assert (
+        "its train.lr is 0.003, this run's is 0.001; its dataset is synthetic, this run's is another" in results[0][2]
+    )
     assert [err.count("\n") for _, _, err in results] == [1, 0]
 
 

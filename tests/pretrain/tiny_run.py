@@ -30,9 +30,11 @@ def job(
     key: str = "k",
     model: dict[str, Any] | None = None,
     deepspeed: dict[str, Any] | None = None,
+    checkpoint: dict[str, Any] | None = None,
     **train: Any,
 ) -> TrainingJob:
-    """20 steps of 16 samples of 64 tokens; `model` and the keywords change the `[model]` and `[train]` tables."""
+    """20 steps of 16 samples of 64 tokens; `model`, `checkpoint` and the keywords change the
+    `[model]`, `[checkpoint]` and `[train]` tables."""
     shape: dict[str, Any] = {"context_length": CONTEXT, "n_layers": 2, "n_heads": 2, "d_model": 64}
     settings: dict[str, Any] = {
         "tokens": 20 * 1024,
@@ -53,7 +55,7 @@ def job(
         dataset="synthetic",
         model=ModelSettings(**(shape | (model or {}))),
         train=TrainSettings(**(settings | train)),
-        checkpoint=CheckpointSettings(every_steps=every_steps),
+        checkpoint=CheckpointSettings(**({"every_steps": every_steps} | (checkpoint or {}))),
         wandb=WandbSettings(mode=wandb),
         deepspeed=deepspeed or {},
     )

@@ -27,7 +27,7 @@ def job_of(stage: int) -> TrainingJob:
 
 
 def main(run: Path, rank: int) -> None:
-    connect(rank=rank, local_rank=rank, world_size=RANKS)
+    connect(rank=rank, local_rank=rank, world_size=RANKS, timeout_minutes=10)
     tokenizer = write_tokenizer(run / f"tokenizer-{rank}.json")
     found: dict[str, Any] = {}
     for stage in STAGES:
