@@ -29,7 +29,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     A reader sees the old file or the new one, never a part, whatever instant a kill or a power cut picks. On an
     error the temporary file is removed. Directories above `path` are made.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_directory(path.parent)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
@@ -53,6 +53,14 @@ def atomic_write(path: Path, data: bytes | str) -> None:
     """Publish `data` (text as UTF-8) at `path` in one step."""
     with atomic_file(path) as file:
         file.write(data.encode() if isinstance(data, str) else data)
+
+
+def make_directory(path: Path) -> None:
+    """Make `path` and what is missing above it; their names are on disk when this returns."""
+    if not path.is_dir():
+        make_directory(path.parent)
+        path.mkdir(exist_ok=True)
+        sync(path.parent)
 
 
 def sync(path: Path) -> None:

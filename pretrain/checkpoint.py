@@ -86,14 +86,18 @@ class CheckpointStore:
         manifest |= {"job": self.job.to_json(), "files": entries}
         write_json(self.step_dir(step) / MANIFEST, manifest | {"digest": _own_digest(manifest)})
         sync(self.directory)
-        atomic_write(self.directory / "latest", f"{self.step_dir(step).name}\n")
-        with suppress(OSError):  # what cannot be removed now is removed after the next save
+        sync(self.directory.parent)
+        with suppress(OSError):  # it is a checkpoint now; what cannot be removed is removed after the next save
             self._retire()
+        with suppress(OSError):
+            atomic_write(self.directory / "latest", f"{self.step_dir(step).name}\n")
 
     def abandon(self, step: int) -> None:
         """Remove a save that failed, and older unfinished ones: the disk may be full."""
-        for path in (self.step_dir(step), *self._unfinished()):
-            _remove(path)
+        _remove(self.step_dir(step))
+        with suppress(OSError):
+            for path in self._unfinished():
+                _remove(path)
 
     def _retire(self) -> None:
         keep, published = self.job.checkpoint, self._published()
@@ -104,7 +108,9 @@ class CheckpointStore:
             losses = {path: self._validation_loss(path) for path in published}
             scored = [path for path, loss in losses.items() if loss is not None]
             kept += sorted(scored, key=lambda path: losses[path] or 0)[: keep.keep_best]
-        for path in [*(path for path in published if path not in kept), *self._unfinished()[:-1]]:
+        # half-removed ones, too; but what is newer than the newest is a save under way
+        past = [path for path in self._directories() if path not in kept and _step_of(path) < _step_of(published[0])]
+        for path in [*past, *self._unfinished()[:-1]]:
             _remove(path)
 
     def _validation_loss(self, path: Path) -> float | None:
@@ -290,5 +296,6 @@ def _step_of(path: Path) -> int:
 
 def _remove(path: Path) -> None:
     with suppress(OSError):
-        (path / MANIFEST).unlink()  # first: a half-deleted directory is not a checkpoint
+        (path / MANIFEST).unlink()  # first, and on disk: a half-deleted directory is not a checkpoint
+        sync(path)
     shutil.rmtree(path, ignore_errors=True)
