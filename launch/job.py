@@ -39,7 +39,7 @@ class Status:
     state: State
     exit_code: int = 0  # of the first process that failed; negative: the signal that killed it
     log: Path | None = None  # of that process
-    last_words: str = ""  # the last line it wrote since it was started
+    tail: tuple[str, ...] = ()  # the last lines it wrote since it was started
 
 
 class JobError(Exception):

@@ -22,6 +22,8 @@ from launch.job import Job, JobId, State, Status
 
 PR_SET_PDEATHSIG = 1  # prctl(2)
 GRACE_SECONDS = 5.0  # from the first failure to SIGKILL for the rest
+LINGER_SECONDS = 120.0  # from the first rank that is done to SIGKILL for the rest: some hang while they exit
+TAIL_BYTES, TAIL_LINES = 1 << 16, 200  # of a log: room for the stacks of every thread
 
 
 def rank_environment(rank: int, ranks: int, port: int) -> dict[str, str]:
@@ -42,8 +44,9 @@ class _Processes:
     job: Job
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
     log_starts: list[int] = field(default_factory=list)  # logs are appended to: where this job's part begins
-    first_failure: int | None = None  # index
+    failed: list[int] = field(default_factory=list)  # those that failed by themselves, before the others were told
     failed_at: float = 0.0
+    done_at: float | None = None  # when the first was done
 
 
 class LocalLauncher:
@@ -71,32 +74,46 @@ class LocalLauncher:
     def state(self, job_id: JobId) -> Status:
         running = self._jobs[job_id]
         codes = [process.poll() for process in running.processes]
-        if running.first_failure is None:
-            failed = [number for number, code in enumerate(codes) if code]
-            if failed:
-                running.first_failure, running.failed_at = failed[0], time.monotonic()
+        if not running.failed:
+            running.failed = [number for number, code in enumerate(codes) if code]
+            if running.failed:
+                running.failed_at = time.monotonic()
                 self.signal(job_id, signal.SIGTERM)
         elif time.monotonic() - running.failed_at > GRACE_SECONDS:
             self.signal(job_id, signal.SIGKILL)
+        if running.job.ranks and 0 in codes:
+            running.done_at = running.done_at or time.monotonic()
+            if time.monotonic() - running.done_at > LINGER_SECONDS:
+                self.signal(job_id, signal.SIGKILL)
         if None in codes:
             return Status(State.RUNNING)
-        if running.first_failure is None:
+        if not running.failed:
             return Status(State.DONE)
-        # ranks fail together and one says why: the first to fail, or else another that ended by itself
-        failed = [running.first_failure, *(number for number, code in enumerate(codes) if code and code > 0)]
-        speaker = next((number for number in failed if self._last_words(running, number)), running.first_failure)
-        words = self._last_words(running, speaker)
-        return Status(State.FAILED, codes[speaker] or 0, self._log(running.job, speaker), words)
+        culprit = self._culprit(running)
+        code = running.processes[culprit].returncode
+        return Status(State.FAILED, code, self._log(running.job, culprit), self._tail(running, culprit))
 
     def signal(self, job_id: JobId, number: int) -> None:
         for process in self._jobs[job_id].processes:
             if process.poll() is None:
                 process.send_signal(number)
 
-    def _last_words(self, running: _Processes, number: int) -> str:
-        log = self._log(running.job, number).read_bytes()[running.log_starts[number] :]
-        lines = log.decode(errors="replace").strip().splitlines()
-        return lines[-1] if lines else ""
+    def _culprit(self, running: _Processes) -> int:
+        """The process that the others failed for: ranks that lose one of them say so, all within a moment.
+
+        The first to fall silent, then: what the others say of it comes later. One that ended with a code and without a
+        word left it to another to say why; one that a signal killed had no time for words.
+        """
+        codes = [process.returncode for process in running.processes]
+        alone = [number for number, code in enumerate(codes) if code > 0 or number in running.failed]
+        told = [number for number in alone if codes[number] < 0 or self._tail(running, number)]
+        return min(told or alone, key=lambda number: self._log(running.job, number).stat().st_mtime_ns)
+
+    def _tail(self, running: _Processes, number: int) -> tuple[str, ...]:
+        with self._log(running.job, number).open("rb") as log:
+            end = log.seek(0, os.SEEK_END)
+            log.seek(max(running.log_starts[number], end - TAIL_BYTES))
+            return tuple(log.read().decode(errors="replace").strip().splitlines()[-TAIL_LINES:])
 
     @staticmethod
     def _log(job: Job, number: int) -> Path:

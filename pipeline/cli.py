@@ -89,6 +89,7 @@ def parser() -> Parser:
     where = sample.add_mutually_exclusive_group(required=True)
     where.add_argument("--run", type=Path, metavar="DIR", help="run directory")
     where.add_argument("--export", type=Path, metavar="DIR", help="transformers-format directory")
+    sample.add_argument("--step", type=int, help="the checkpoint of this step (default: the run's newest)")
     sample.add_argument("--prompt", default="", help="text to go on from (default: the beginning of a document)")
     sample.add_argument("--max-tokens", type=int, default=200)
     sample.add_argument("--temperature", type=float, help="0 takes the likeliest token (default: 0.8, with --beams 0)")
@@ -102,7 +103,9 @@ def parser() -> Parser:
     sync.add_argument("--mode", choices=("online", "offline"), default="online", help="offline: files to send later")
     sync.add_argument("--project", metavar="NAME", help="at wandb (default: the config's wandb.project)")
 
-    takes_run(verb("export", "write RUN/export/hf, a directory that transformers loads"))
+    export = verb("export", "write RUN/export/hf, a directory that transformers loads")
+    takes_run(export)
+    export.add_argument("--step", type=int, help="the checkpoint of this step, to RUN/pretrain/exports/step-STEP")
     verb("doctor", "say what this machine has and what is missing")
     return top
 
@@ -252,8 +255,10 @@ def sample(arguments: argparse.Namespace) -> int:
             raise UserError(f"--{name.replace('_', '-')} must be at least {smallest}, got {getattr(arguments, name)}")
     if not 0 <= arguments.seed < 2**63:
         raise UserError(f"--seed must be 0 to 2^63 - 1, got {arguments.seed}")
+    if arguments.step is not None and not arguments.run:
+        raise UserError(f"--step {arguments.step} chooses among a run's checkpoints: give --run DIR")
     directory = open_run(arguments.run) if arguments.run else None
-    names = ("max_tokens", "temperature", "top_k", "top_p", "beams", "seed")
+    names = ("step", "max_tokens", "temperature", "top_k", "top_p", "beams", "seed")
     options = {name: getattr(arguments, name) for name in names}
     print(arguments.prompt + draw(directory, arguments.export, arguments.prompt, **options))
     return 0
@@ -271,9 +276,15 @@ def sync(arguments: argparse.Namespace) -> int:
 
 
 def export(arguments: argparse.Namespace) -> int:
+    from pipeline.model_steps import export_step
     from pipeline.plan import need_stage
     from pipeline.stages import stage_named
 
+    if arguments.step is not None:
+        directory = open_run(arguments.run)
+        export_step(directory, arguments.step, directory.export_of(arguments.step))
+        print(directory.export_of(arguments.step))
+        return 0
     runner = runner_of(arguments.run)
     with runner.run.lock():
         code = runner.update(stage_named("export"))

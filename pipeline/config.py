@@ -30,7 +30,7 @@ from data_prep.settings import (
 )
 from launch.settings import LaunchSettings
 from pretrain.architecture import ModelSettings
-from pretrain.checks import batch_problems, deepspeed_problems, sample_problems
+from pretrain.checks import batch_problems, deepspeed_problems, keep_best_problems, sample_problems
 from pretrain.presets import PRESETS
 from pretrain.settings import CheckpointSettings, TrainSettings, WandbSettings
 from pretrain.transformers_config import end_of_text_of, import_problems, settings_of
@@ -69,7 +69,7 @@ class RunConfig:
         found += deepspeed_problems(self.deepspeed)
         if not 0 <= self.seed < 2**63:
             found.append(f"seed must be 0 to 2^63 - 1, got {self.seed}")
-        found += sample_problems(self.model, self.train, names)
+        found += sample_problems(self.model, self.train, names) + keep_best_problems(self.train, self.checkpoint)
         return list(dict.fromkeys(found)) or batch_problems(self.model, self.train, self.launch.ranks)
 
     def identity(self, *reads: str) -> dict[str, Any]:
@@ -87,9 +87,10 @@ def flatten(value: Any, path: list[str], where: str, flat: dict[str, Any]) -> No
             flatten(table, path, f"{where}.{getattr(table, 'name', number)}", flat)
     elif dataclasses.is_dataclass(value):
         for item in dataclasses.fields(value):
-            if item.metadata.get("execution") or (path and item.name != path[0]):
+            name = toml_name(item)
+            if item.metadata.get("execution") or (path and name != path[0]):
                 continue
-            flatten(getattr(value, item.name), path[1:], f"{where}.{item.name}" if where else item.name, flat)
+            flatten(getattr(value, item.name), path[1:], f"{where}.{name}" if where else name, flat)
     elif isinstance(value, dict):
         for name, inner in value.items():
             flatten(inner, [], f"{where}.{name}", flat)
@@ -205,7 +206,7 @@ def build(kind: Any, value: Any, where: str) -> Any:
 
 def build_table(kind: Any, table: dict[str, Any], where: str) -> Any:
     hints = typing.get_type_hints(kind)
-    fields = {item.name: item for item in dataclasses.fields(kind)}
+    fields = {toml_name(item): item for item in dataclasses.fields(kind)}
     for name in table:
         if name not in fields:
             dotted = f"{where}.{name}" if where else name
@@ -216,7 +217,17 @@ def build_table(kind: Any, table: dict[str, Any], where: str) -> Any:
         required = item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING
         if required and name not in table:
             raise UserError(f"config: {f'{where}.{name}' if where else name} is missing")
-    return kind(**{name: build(hints[name], table[name], f"{where}.{name}" if where else name) for name in table})
+    values = {
+        item.name: build(hints[item.name], table[name], f"{where}.{name}" if where else name)
+        for name, item in fields.items()
+        if name in table
+    }
+    return kind(**values)
+
+
+def toml_name(item: dataclasses.Field[Any]) -> str:
+    """A setting's name in TOML. One that is a word of Python's has an underscore more there: `async_` is `async`."""
+    return item.name.removesuffix("_")
 
 
 def describe(value: Any) -> str:
@@ -225,11 +236,13 @@ def describe(value: Any) -> str:
 
 def save_config(config: RunConfig, path: Path) -> None:
     """Write the resolved config: every value as it is used, source paths absolute."""
-    atomic_write(path, tomli_w.dumps(without_none(dataclasses.asdict(config))))
+    atomic_write(path, tomli_w.dumps(plain(config)))
 
 
-def without_none(value: Any) -> Any:
-    """TOML has no null: an absent key is one."""
+def plain(value: Any) -> Any:
+    """Settings as TOML's values. There is no null in it: an absent key is one."""
+    if dataclasses.is_dataclass(value):
+        value = {toml_name(item): getattr(value, item.name) for item in dataclasses.fields(value)}
     if isinstance(value, dict):
-        return {name: without_none(item) for name, item in value.items() if item is not None}
-    return [without_none(item) for item in value] if isinstance(value, list) else value
+        return {name: plain(item) for name, item in value.items() if item is not None}
+    return [plain(item) for item in value] if isinstance(value, list) else value

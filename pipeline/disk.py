@@ -13,12 +13,13 @@ from pipeline.receipt import Manifest
 from pipeline.run_dir import RunDir
 from pipeline.token_steps import TOKEN_FILE_BYTES
 from pretrain.cost import parameter_count
+from pretrain.memory import FRAGMENT_BYTES
+from pretrain.settings import CheckpointSettings
 
 PLAIN = (".jsonl", ".csv", ".txt", ".html")  # other files are compressed already
 PACKED = 3  # times that English text shrinks in a parquet file; 2.5 to 5 are common
 BYTES_PER_TOKEN = 4  # of text: a little below English by GPT-2's tokenizer
 TOKENIZER_BYTES = 70  # an entry of the vocabulary, with its merge
-FRAGMENT_BYTES = 12  # a parameter's fp32 weight and two moments
 METRICS_BYTES = 500  # a step
 
 Size = dict[str, Any]  # {"bytes", "files", "exact"}
@@ -69,14 +70,22 @@ def foretold(name: str, config: RunConfig, text: int, vocab_size: int) -> tuple[
         size = text // BYTES_PER_TOKEN * dtype_for(vocab_size).itemsize
         return size, 3 * sources * (math.ceil(size / TOKEN_FILE_BYTES / sources) + 1)  # train, and one of val
     if name == "pretrain":
-        # the newest are kept while one more is written: a file and its digest a rank, and a manifest
-        checkpoints = config.checkpoint.keep_last + 1
-        rows = model.padded_vocab(vocab_size)
-        state = checkpoints * FRAGMENT_BYTES * parameter_count(model, rows)
-        return state + METRICS_BYTES * config.train.steps, checkpoints * (2 * config.launch.ranks + 1)
+        saved = most_checkpoints(config.checkpoint, config.train.steps)
+        state = saved * FRAGMENT_BYTES * parameter_count(model, model.padded_vocab(vocab_size))
+        return state + METRICS_BYTES * config.train.steps, saved * (config.launch.ranks + 1)  # and its manifest
     if name == "export":
         return 4 * parameter_count(model, vocab_size) + TOKENIZER_BYTES * vocab_size, 5
     return 100_000, 1
+
+
+def most_checkpoints(keep: CheckpointSettings, steps: int) -> int:
+    """That there are at any time: the newest while one more is written, those kept for good, and the best.
+
+    >>> most_checkpoints(CheckpointSettings(every_steps=500, keep_last=2, keep_every=5000, keep_best=1), steps=20_000)
+    8
+    """
+    for_good = steps // keep.keep_every if keep.keep_every else 0
+    return min(keep.keep_last + 1 + for_good + keep.keep_best, math.ceil(steps / keep.every_steps))
 
 
 def free_bytes(path: Path) -> int:

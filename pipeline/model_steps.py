@@ -21,10 +21,10 @@ def evaluate(context: Context, task: int) -> Result:
     from data_prep.encode import load_tokenizer
     from pretrain.evaluate import evaluate as score
     from pretrain.sample import generate
-    from pretrain.weights import load_model
+    from pretrain.weights import find_checkpoint, load_model
 
     job = trained_job(context.run)
-    model = load_model(job, newest_checkpoint(context))
+    model = load_model(job, find_checkpoint(job, context.run.checkpoints, last_step(context)))
     results = score(job, model, context.run.tokens / "val")
     packed = compressed_bits_per_byte(context)
     results |= packed[""]
@@ -43,22 +43,27 @@ def score_facts(context: Context, tally: dict[str, int]) -> dict[str, Any]:
     return {name: results[name] for name in names}
 
 
-def newest_checkpoint(context: Context) -> Path:
-    """The checkpoint that training ended with."""
-    facts = context.upstream("pretrain").facts
-    return context.run.checkpoints / f"step-{facts['steps']:08d}"
+def last_step(context: Context) -> int:
+    """That training ended with."""
+    return int(context.upstream("pretrain").facts["steps"])
 
 
 def export(context: Context, task: int) -> Result:
     """A directory that transformers loads, where it has a class that is this model."""
+    if why_not(trained_job(context.run).model):
+        return Result([])
+    export_step(context.run, last_step(context), context.run.export)
+    return Result(sorted(context.run.export.iterdir()))
+
+
+def export_step(run: RunDir, step: int, out_dir: Path) -> None:
+    """Write the model as it was after `step` steps, in transformers' format; `UserError` without such a checkpoint."""
     from pretrain.export import export as export_model
     from pretrain.fragments import read_full
+    from pretrain.weights import find_checkpoint
 
-    job = trained_job(context.run)
-    if why_not(job.model):
-        return Result([])
-    export_model(read_full(newest_checkpoint(context)), job, context.run.tokenizer, context.run.export)
-    return Result(sorted(context.run.export.iterdir()))
+    job = trained_job(run)
+    export_model(read_full(find_checkpoint(job, run.checkpoints, step).files), job, run.tokenizer, out_dir)
 
 
 def export_facts(context: Context, tally: dict[str, int]) -> dict[str, Any]:
@@ -67,17 +72,19 @@ def export_facts(context: Context, tally: dict[str, int]) -> dict[str, Any]:
     return {"what": f"none: {reason}" if reason else "export/hf"}
 
 
-def sample(run: RunDir | None, export: Path | None, prompt: str, *, top_k: int, **options: Any) -> str:
-    """The continuation of a prompt by a run's newest checkpoint or by an exported model."""
+def sample(
+    run: RunDir | None, export: Path | None, prompt: str, *, step: int | None = None, top_k: int, **options: Any
+) -> str:
+    """The continuation of a prompt by a run's checkpoint (None: the newest) or by an exported model."""
     from data_prep.encode import load_tokenizer
     from pretrain.export import load_export
     from pretrain.sample import generate
-    from pretrain.weights import load_model
-    from pretrain.weights import newest_checkpoint as newest
+    from pretrain.weights import find_checkpoint, load_model
 
     if run:
         job = trained_job(run)
-        model, tokenizer_path, end = load_model(job, newest(job, run.checkpoints)), run.tokenizer, job.end_of_text
+        model = load_model(job, find_checkpoint(job, run.checkpoints, step))
+        tokenizer_path, end = run.tokenizer, job.end_of_text
     else:
         assert export
         model, tokenizer_path = load_export(export)

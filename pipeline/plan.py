@@ -17,7 +17,7 @@ from pipeline.stages import STAGES
 from pipeline.training_steps import training_begun, training_changes, training_key
 from pretrain.checks import resolve_precision
 from pretrain.cost import flops_per_token, non_embedding_count, parameter_count
-from pretrain.memory import buffer_bytes, state_bytes
+from pretrain.memory import buffer_bytes, snapshot_bytes, state_bytes
 from pretrain.scaling import CHINCHILLA_TOKENS_PER_PARAMETER, chinchilla_loss, chinchilla_tokens, kaplan_loss
 from pretrain.settings import TrainingJob
 from pretrain.transformers_config import settings_of
@@ -28,7 +28,7 @@ MEMORY_PARTS = ("weights", "gradients", "optimizer", "buffers", "activations", "
 
 
 def plan(config: RunConfig, run: RunDir, *, mfu: float = 0.4, peak_tflops: float | None = None) -> dict[str, Any]:
-    """What `text2lm plan --json` prints. Bytes are bytes, hours are of all ranks at work on GPUs.
+    """What `text2lm plan --json` prints. Bytes are bytes, memory is a rank's, hours are of all ranks at work on GPUs.
 
     `mfu` is the share of a GPU's `peak_tflops` (None: of the one here, else an H100's) that the training will use.
     """
@@ -41,6 +41,7 @@ def plan(config: RunConfig, run: RunDir, *, mfu: float = 0.4, peak_tflops: float
     non_embedding = non_embedding_count(model)
     flops = flops_per_token(model, vocab_size) * tokens
     precision = resolve_precision(train.precision)
+    stored = parameter_count(model, model.padded_vocab(vocab_size))
     peak, whose = (peak_tflops, "as given") if peak_tflops else peak_here(precision)
     return {
         "run": str(run.root),
@@ -64,6 +65,7 @@ def plan(config: RunConfig, run: RunDir, *, mfu: float = 0.4, peak_tflops: float
         "micro_batch_size": train.micro_batch_size,
         "zero_stage": train.zero_stage,
         "memory": memory(config, vocab_size, precision),
+        "snapshot_bytes": snapshot_bytes(stored, ranks=ranks) if config.checkpoint.async_ else 0,
         "disk": disk(config, run, stages, vocab_size),
         "free_bytes": free_bytes(run.root),
     }
@@ -163,6 +165,11 @@ def plan_lines(facts: dict[str, Any]) -> list[str]:
         name = f"{'* ' if int(stage) == facts['zero_stage'] else ''}{stage} {row['precision']}"
         cells = (row[part] / 2**30 for part in (*MEMORY_PARTS, "total", "host"))
         lines.append(f"{name:>12}" + "".join(f"{cell:12.2f}" for cell in cells))
+    if facts["snapshot_bytes"]:
+        lines.append(
+            f"and {facts['snapshot_bytes'] / 2**30:.2f} GiB of host memory each for checkpoint.async: the copy that is "
+            "written while training goes on"
+        )
     sizes = facts["disk"].values()
     total, files = sum(size["bytes"] for size in sizes), sum(size["files"] for size in sizes)
     lines += ["", f"disk       about {readable(total)} in {files:,} files; {readable(facts['free_bytes'])} are free"]

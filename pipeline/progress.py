@@ -1,9 +1,10 @@
-"""Progress for people: a bar in a terminal, a plain line now and then in a log."""
+"""Progress for people: a bar in a terminal, a plain line now and then in a log; and what others write into theirs."""
 
 from __future__ import annotations
 
 import sys
 import time
+from pathlib import Path
 from typing import IO
 
 from rich.console import Console
@@ -51,4 +52,25 @@ class ProgressDisplay:
             self._bar = None
 
     def say(self, line: str) -> None:
-        print(line, file=self.out, flush=True)
+        if self._bar:  # it would be drawn over the line
+            self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        else:
+            print(line, file=self.out, flush=True)
+
+
+class GrowingLog:
+    """What is appended to a file from now on, whether it is there yet or not."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._read = path.stat().st_size if path.exists() else 0  # bytes
+
+    def new_lines(self) -> list[str]:
+        """The lines that were finished since the last call."""
+        if not self.path.exists():
+            return []
+        with self.path.open("rb") as file:
+            file.seek(self._read)
+            lines, end, _ = file.read().rpartition(b"\n")
+        self._read += len(lines + end)
+        return lines.decode(errors="replace").splitlines()

@@ -70,6 +70,10 @@ class RunDir:
     def export(self) -> Path:
         return self.root / "export" / "hf"
 
+    def export_of(self, step: int) -> Path:
+        """A step that the user asked for: it stays with its training, whatever becomes of the stage `export`."""
+        return self.root / "pretrain" / "exports" / f"step-{step:08d}"
+
     @property
     def report(self) -> Path:
         return self.root / "report.html"

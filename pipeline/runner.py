@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import shutil
 import signal
 import sys
@@ -16,7 +17,7 @@ from data_prep.files import UserError, last_json_line, read_json
 from launch.job import Job, JobError, Launcher, State, Status
 from pipeline.config import RunConfig, save_config
 from pipeline.freshness import NEVER_RUN, why_stale
-from pipeline.progress import ProgressDisplay
+from pipeline.progress import GrowingLog, ProgressDisplay
 from pipeline.run_dir import RunDir
 from pipeline.stage import Context, Stage, Step, begin, is_done, run_task, seal
 from pipeline.stages import STAGES, stage_named
@@ -24,9 +25,19 @@ from pipeline.training_steps import check_training, refuse_other_data, refuse_ot
 
 DONE, IMPOSSIBLE, PAUSED = 0, 2, 3  # exit codes
 POLL_SECONDS = 0.05
-WORTH_SAYING = ("resumed from", "skipped checkpoint", "train.skip_steps names")  # of what training writes into its log
+LOOK_SECONDS = 0.5
+WORTH_SAYING = (  # of what training writes into its log
+    "resumed from",
+    "skipped checkpoint",
+    "train.skip_steps names",
+    "checkpoint not saved",
+    "wandb gets no more rows",
+)
 FULL_DISK_BYTES = 1 << 20
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+ERROR = re.compile(r"(?:\[rank\d+\]: )?([\w.]*(?:Error|Exception)(?::.*)?)$")  # torch marks the lines of a rank
+STACKS, STACKS_END = ("Fatal Python error: ", "Timeout ("), "Extension modules: "  # faulthandler's
+SHOWN_LINES = 30  # of the log of a rank that failed
 
 
 class Paused(Exception):  # noqa: N818 (no error)
@@ -73,7 +84,10 @@ class Runner:
         return self._until_paused(lambda: self._do(context))
 
     def _until_paused(self, work: Callable[[], None]) -> int:
-        before = {number: signal.signal(number, self._stop) for number in SIGNALS}
+        numbers = [*SIGNALS, *(signal.Signals[name] for name in self.config.checkpoint.stop_signals)]
+        if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # nohup
+            numbers.remove(signal.SIGHUP)
+        before = {number: signal.signal(number, self._stop) for number in numbers}
         try:
             work()
         except Paused:
@@ -171,10 +185,17 @@ class Runner:
         assert step.program
         command = step.program(context)
         self.run.outcome.unlink(missing_ok=True)
-        job = Job(context.stage.name, (command,) * self.config.launch.ranks, self.run.logs, ranks=True)
+        crash = {"PYTHONFAULTHANDLER": "1"}  # one that a fault ends leaves its stack
+        commands = (command,) * self.config.launch.ranks
+        job = Job(context.stage.name, commands, self.run.logs, ranks=True, environment=crash)
         steps = self.config.train.steps
 
+        log = GrowingLog(self.run.logs / f"{job.name}-0.log")
+
         def look() -> tuple[float, str]:
+            for line in log.new_lines():
+                if line.startswith(WORTH_SAYING):
+                    self.display.say(f"{job.name}: {line}")
             row = last_json_line(self.run.metrics)
             if row is None:
                 return 0, "starting"
@@ -183,15 +204,7 @@ class Runner:
                 f"step {row['step']:,} of {steps:,}, loss {loss}, {row['tokens_per_second']:,.0f} tokens/s"
             )
 
-        log = self.run.logs / f"{context.stage.name}-0.log"
-        log_start = log.stat().st_size if log.exists() else 0
-        try:
-            self._wait(job, context.stage.name, steps, look)
-        finally:
-            written = log.read_bytes()[log_start:] if log.exists() else b""
-            for line in written.decode(errors="replace").splitlines():
-                if line.startswith(WORTH_SAYING):
-                    self.display.say(f"{context.stage.name}: {line}")
+        self._wait(job, job.name, steps, look)
         outcome = read_json(self.run.outcome)
         if "reason" in outcome:
             raise JobError(f"{context.stage.name} paused: {outcome['reason']}")
@@ -213,9 +226,10 @@ class Runner:
                     passed_on = len(self.stop_signals)
                     self.launcher.signal(job_id, signal.SIGTERM)
                 if time.monotonic() >= next_look:
-                    next_look = time.monotonic() + 0.5
+                    next_look = time.monotonic() + LOOK_SECONDS
                     self.display.update(*look())
                 time.sleep(POLL_SECONDS)
+            self.display.update(*look())
         finally:
             self.display.end()
             self._waiting = False
@@ -223,10 +237,12 @@ class Runner:
         if self.stop_signals and (not job.ranks or by_signal):
             self.display.say(f"{name}: stopped by a signal; what was finished is kept, run again to go on")
             raise Paused
-        told = (
-            job.ranks and self.run.outcome.exists()
-        )  # the last thing written: a rank that fails after it lost nothing
+        # the outcome is the last thing written: a rank that fails after it lost nothing
+        told = job.ranks and self.run.outcome.exists()
         if status.state is State.FAILED and not told:
+            if job.ranks and status.tail and status.exit_code != IMPOSSIBLE:
+                shown = [line for line in status.tail if not line.startswith((STACKS_END, *WORTH_SAYING))]
+                self.display.say("\n  ".join((f"{name}: the last lines of {status.log}", *shown[-SHOWN_LINES:])))
             raise failure(name, status)
 
     def _set_aside(self, stage: Stage) -> None:
@@ -248,15 +264,26 @@ def place(stage: str) -> int:
 
 
 def failure(name: str, status: Status) -> Exception:
-    """The error of a failed job, from the last line that its process left."""
+    """The error of a failed job, from the last lines that its process left."""
     assert status.log
-    last = status.last_words.removeprefix("text2lm: ") or "it left no message"
+    last = (status.tail or ("it left no message",))[-1].removeprefix("text2lm: ")
     if status.exit_code == IMPOSSIBLE:
         return UserError(last)
-    how = f"exit code {status.exit_code}"
+    how, last = f"exit code {status.exit_code}", error_in(status.tail) or last
     if status.exit_code < 0:
         how = f"killed by {signal.Signals(-status.exit_code).name}"
         last = "out of memory?" if status.exit_code == -signal.SIGKILL else last
     if shutil.disk_usage(status.log.parent).free < FULL_DISK_BYTES:  # a log on a full disk may have lost its last words
         last = "the disk is full; free some space and run again"
     return JobError(f"{name} failed ({how}): {last}; see {status.log}")
+
+
+def error_in(lines: Sequence[str]) -> str | None:
+    """The error that a traceback names; what ends a process may write more behind it.
+
+    >>> error_in(["Traceback (most recent call last):", '  File "x.py", line 1', "KeyError: 'a'", "terminate called"])
+    "KeyError: 'a'"
+    """
+    errors = [match[1] for line in lines[-SHOWN_LINES:] if (match := ERROR.match(line))]
+    errors = errors or [line for line in lines if line.startswith(STACKS)]
+    return errors[-1] if errors else None

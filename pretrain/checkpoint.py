@@ -161,7 +161,7 @@ class CheckpointStore:
             checkpoint = self._ours(path, manifest)
             problem = self.damage(checkpoint)
         if problem:
-            raise UserError(f"checkpoint {path}: {problem}; choose another step")
+            raise UserError(f"checkpoint {path}: {problem}; restore a copy of it, or choose another step")
         return checkpoint
 
     def open(self, step: int) -> Checkpoint:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pretrain.architecture import ModelSettings
-from pretrain.settings import TrainingJob, TrainSettings
+from pretrain.settings import CheckpointSettings, TrainingJob, TrainSettings
 
 CPUINFO = Path("/proc/cpuinfo")
 GPU_DEVICE = Path("/dev/nvidia0")
@@ -56,6 +56,17 @@ def sample_problems(model: ModelSettings, train: TrainSettings, sources: list[st
         f"a phase names the source '{name}', which is not there: {', '.join(sources)}"
         for name in named
         if name not in sources
+    ]
+
+
+def keep_best_problems(train: TrainSettings, checkpoint: CheckpointSettings) -> list[str]:
+    """Whether there are checkpoints with a validation loss, where the best of them are to stay."""
+    every, validate = checkpoint.every_steps, train.validate_every_steps
+    if not checkpoint.keep_best or min(every, validate) < 1 or every % validate == 0 or validate % every == 0:
+        return []
+    return [
+        "checkpoint.keep_best wants validations where checkpoints are saved: make one of checkpoint.every_steps and "
+        f"train.validate_every_steps a multiple of the other, got {every} and {validate}"
     ]
 
 

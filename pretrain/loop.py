@@ -73,10 +73,11 @@ class Loop:
         with Loader(self.data, engine.rank, engine.ranks, *ahead) as loader:
             self._train(loader)
         gc.enable()
-        saved = self._last_save()
+        outcome = self._finish(self._last_save())
         if self.records:
-            self.records.close()
-        return self._finish(saved)
+            with self.watchdog.watch("closing wandb"):
+                self.records.close()
+        return outcome
 
     def _train(self, loader: Loader) -> None:
         job = self.job
@@ -241,9 +242,10 @@ class Loop:
         outcome, tokens = "done" if saved == train.steps else "paused", train.tokens_after(saved)
         facts: dict[str, Any] = {"outcome": outcome, "step": saved, "tokens": tokens}
         if saved != self.completed:
+            intact = f"the checkpoint of step {saved} is intact" if saved else "nor was any before it"
             facts["reason"] = (
-                f"step {self.completed} could not be saved, the checkpoint of step {saved} is intact; free some space "
-                "on the disk and run again"
+                f"step {self.completed} could not be saved, {intact}; make room on the disk, or mend what the line "
+                "above says, and run again"
             )
         elif self.bad_steps.too_many:
             first, last = self.completed - self.bad_steps.in_a_row + 1, self.completed

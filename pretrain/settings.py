@@ -194,7 +194,7 @@ class CheckpointSettings:
             for name, least in at_least.items()
             if getattr(self, name) < least
         ]
-        if self.every_steps > 0 and self.keep_every % self.every_steps:
+        if min(self.every_steps, self.keep_every) > 0 and self.keep_every % self.every_steps:
             found.append(
                 f"checkpoint.keep_every must be a multiple of checkpoint.every_steps ({self.every_steps}), "
                 f"got {self.keep_every}"

@@ -124,6 +124,94 @@ sys.exit(7)
     assert [process.returncode for process in launcher._jobs[job_id].processes] == [0, 7, -signal.SIGTERM]
 
 
+ALL_REDUCE = """
+import os, signal, torch, torch.distributed as dist
+torch.set_num_threads(1)
+dist.init_process_group("gloo")
+rank = dist.get_rank()
+dist.all_reduce(torch.ones(1))
+print("together", flush=True)
+if rank == {culprit}:
+    {end}
+dist.all_reduce(torch.ones(1))
+"""
+ENDS = {
+    "raises": ("raise ValueError('the reason')", (1, -signal.SIGABRT)),  # gloo's threads may abort a process that ends
+    "killed": ("os.kill(os.getpid(), signal.SIGKILL)", (-signal.SIGKILL,)),
+}
+
+
+@pytest.mark.parametrize("culprit", [0, 1])
+@pytest.mark.parametrize("end", ENDS)
+def test_ranks_that_fail_together_name_the_one_that_failed_first(tmp_path, launcher, culprit, end):
+    """The other loses the connection in a collective, and has ended too before the launcher looks."""
+    statement, exit_codes = ENDS[end]
+    code = ALL_REDUCE.format(culprit=culprit, end=statement)
+    job_id = launcher.submit(job(tmp_path, code, code, ranks=True))
+    for process in launcher._jobs[job_id].processes:
+        assert process.wait(PATIENCE_SECONDS) != 0
+    status = launcher.state(job_id)
+    assert (status.state, status.log.name) == (State.FAILED, f"work-{culprit}.log")
+    assert status.exit_code in exit_codes
+    assert end == "killed" or any("ValueError: the reason" in line for line in status.tail)
+
+
+def test_a_rank_that_ends_without_a_word_left_it_to_another_to_say_why(tmp_path, launcher):
+    speaks = f"""
+import pathlib, signal, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+pathlib.Path({str(tmp_path / "ready")!r}).touch()
+time.sleep(0.3)
+sys.exit("this cannot be")
+"""
+    silent = f"""
+import pathlib, time
+while not pathlib.Path({str(tmp_path / "ready")!r}).exists():
+    time.sleep(0.01)
+raise SystemExit(1)
+"""
+    status = ended(launcher, launcher.submit(job(tmp_path, speaks, silent, ranks=True)))
+    assert (status.log.name, status.tail) == ("work-0.log", ("this cannot be",))
+
+
+def test_the_tail_begins_where_this_job_does(tmp_path, launcher):
+    for word in ("first", "second"):
+        code = f"import sys; print('{word}', flush=True); sys.exit(1)"
+        status = ended(launcher, launcher.submit(job(tmp_path, code)))
+        assert status.tail == (word,)
+    many = "print(*range(100_000), sep='\\n', flush=True); raise SystemExit(1)"
+    status = ended(launcher, launcher.submit(job(tmp_path, many)))
+    assert status.tail == tuple(str(number) for number in range(100_000 - local.TAIL_LINES, 100_000))
+
+
+def test_a_rank_that_is_stopped_is_ended_too(tmp_path, launcher, monkeypatch):
+    """As a debugger or a full machine stops one: it cannot hear SIGTERM."""
+    monkeypatch.setattr(local, "GRACE_SECONDS", 0.3)
+    log = tmp_path / "logs" / "work-0.log"
+    stops = "import os, signal; print('ready', flush=True); os.kill(os.getpid(), signal.SIGSTOP)"
+    fails = f"""
+import time, pathlib
+while "ready" not in pathlib.Path({str(log)!r}).read_text():
+    time.sleep(0.01)
+raise SystemExit("nobody answers")
+"""
+    job_id = launcher.submit(job(tmp_path, stops, fails, ranks=True))
+    status = ended(launcher, job_id)
+    assert (status.exit_code, status.log.name, status.tail) == (1, "work-1.log", ("nobody answers",))
+    assert launcher._jobs[job_id].processes[0].returncode == -signal.SIGKILL
+
+
+def test_a_rank_that_hangs_after_the_others_are_done_is_ended(tmp_path, launcher, monkeypatch):
+    monkeypatch.setattr(local, "LINGER_SECONDS", 0.3)
+    status = ended(launcher, launcher.submit(job(tmp_path, "", WAIT, ranks=True)))
+    assert (status.state, status.exit_code, status.log.name) == (State.FAILED, -signal.SIGKILL, "work-1.log")
+
+
+def test_workers_need_not_end_together(tmp_path, launcher, monkeypatch):
+    monkeypatch.setattr(local, "LINGER_SECONDS", 0.1)
+    assert ended(launcher, launcher.submit(job(tmp_path, "", "import time; time.sleep(1)"))).state is State.DONE
+
+
 def test_one_that_does_not_listen_is_killed_after_the_grace_time(tmp_path, launcher, monkeypatch):
     monkeypatch.setattr(local, "GRACE_SECONDS", 0.3)
     log = tmp_path / "logs" / "work-0.log"

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config import RunConfig, load_config, save_config
+from data_prep.files import UserError
+from pipeline.config import RunConfig, build, load_config, save_config
 from pipeline.stages import STAGES
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.toml"))
@@ -26,6 +27,30 @@ def test_the_resolved_config_reads_back_as_itself_from_anywhere(project: Path, t
     written = tomllib.loads((tmp_path / "elsewhere" / "config.toml").read_text())
     assert written["train"]["betas"] == [0.9, 0.95]  # defaults are written out
     assert written["source"][0]["paths"] == [str(project / "corpus" / "guide-*.jsonl.gz")]
+
+
+def test_a_setting_named_by_a_word_of_python_is_that_word_in_toml(project: Path, tmp_path: Path) -> None:
+    config = load_config(project / "tiny.toml", ["checkpoint.async=false"])
+    assert config.checkpoint.async_ is False and load_config(project / "tiny.toml").checkpoint.async_ is True
+    save_config(config, tmp_path / "config.toml")
+    assert tomllib.loads((tmp_path / "config.toml").read_text())["checkpoint"]["async"] is False
+    assert load_config(tmp_path / "config.toml") == config
+
+    @dataclasses.dataclass(frozen=True)
+    class Words:
+        class_: str
+        class_size: int = 3
+
+    assert build(Words, {"class": "a"}, "words") == Words("a")
+    assert RunConfig.identity(Words("a"), "class") == {"class": "a"}  # type: ignore[arg-type]
+    for table, message in (
+        ({"class_": "a"}, r"unknown key words.class_; did you mean class\?"),
+        ({"clas": "a"}, r"unknown key words.clas; did you mean class\?"),
+        ({}, "words.class is missing"),
+        ({"class": 5}, "words.class must be a string, got the int 5"),
+    ):
+        with pytest.raises(UserError, match=message):
+            build(Words, table, "words")
 
 
 def test_overrides_take_toml_values_and_plain_words(project: Path) -> None:

@@ -8,10 +8,14 @@ from typing import Any
 
 import pytest
 
-from pipeline.disk import FRAGMENT_BYTES
+from pipeline.config import load_config
+from pipeline.plan import plan, plan_lines
+from pipeline.run_dir import RunDir
 from pretrain.architecture import ModelSettings
-from pretrain.fragments import Piece, write_fragments
+from pretrain.fragments import Piece, header, values
+from pretrain.memory import FRAGMENT_BYTES, snapshot_bytes
 from pretrain.model import GPT
+from pretrain.snapshot import Snapshot
 from tests.conftest import text2lm
 
 DATA = ("ingest", "clean", "dedup", "scrub", "split", "tokenizer", "tokens")
@@ -90,18 +94,44 @@ def test_disk_is_foretold_and_then_exact(project: Path) -> None:
     assert not plan["disk"]["pretrain"]["exact"]
 
 
-def test_a_checkpoint_takes_12_bytes_a_parameter(tmp_path: Path) -> None:
+def test_a_checkpoint_and_its_copy_take_12_bytes_a_parameter(tmp_path: Path) -> None:
     model = GPT(ModelSettings(context_length=64, n_layers=2, n_heads=4, d_model=128), 1000)
+    shapes = {name: list(parameter.shape) for name, parameter in model.named_parameters()}
     flat = {name: parameter.detach().flatten() for name, parameter in model.named_parameters()}
-    pieces = {
-        name: Piece(0, {kind: tensor.clone() for kind in ("weight", "exp_avg", "exp_avg_sq")})
-        for name, tensor in flat.items()
-    }
-    write_fragments(
-        tmp_path / "rank.safetensors", pieces, {name: list(p.shape) for name, p in model.named_parameters()}
-    )
+    kinds = ("weight", "exp_avg", "exp_avg_sq")
+    pieces = {name: Piece(0, dict.fromkeys(kinds, tensor)) for name, tensor in flat.items()}
+    copied = Snapshot(values(pieces)).take(values(pieces))
+    path = tmp_path / "rank.safetensors"
+    path.write_bytes(b"".join([header(pieces, shapes), *copied]))
     parameters = sum(tensor.numel() for tensor in flat.values())
-    assert (tmp_path / "rank.safetensors").stat().st_size == pytest.approx(FRAGMENT_BYTES * parameters, rel=0.01)
+    assert path.stat().st_size == pytest.approx(FRAGMENT_BYTES * parameters, rel=0.01)
+    assert sum(part.nbytes for part in copied) == snapshot_bytes(parameters, ranks=1)
+    assert snapshot_bytes(parameters, ranks=4) == 3 * parameters
+
+
+def test_what_is_kept_is_counted_and_a_copy_only_where_there_is_one(project: Path) -> None:
+    """GPT-2 small for 19,073 steps, saved every 500: 39 checkpoints in all."""
+
+    def facts(*settings: str) -> dict[str, Any]:
+        return plan(load_config(project / "tiny.toml", [*GPT2[1::2], *settings]), RunDir(project / "run"))
+
+    one = 12 * (124_439_808 + (50_304 - 50_257) * 768)
+    kept = {
+        "keep_last=2": 3,  # and one that is being written
+        "keep_last=4": 5,
+        "keep_every=5000": 3 + 3,  # 5,000, 10,000 and 15,000
+        "keep_best=2": 3 + 2,
+        "keep_every=500": 39,  # no more than there are
+    }
+    for setting, count in kept.items():
+        size = facts("checkpoint.every_steps=500", f"checkpoint.{setting}")["disk"]["pretrain"]
+        assert size["bytes"] == pytest.approx(count * one, rel=0.01), setting
+        assert size["files"] == count * (8 + 1)
+    copied, live = facts(), facts("checkpoint.async=false")
+    assert (copied["snapshot_bytes"], live["snapshot_bytes"]) == (one // 8, 0)
+    said = f"and {one / 8 / 2**30:.2f} GiB of host memory each for checkpoint.async"
+    assert any(line.startswith(said) for line in plan_lines(copied))
+    assert not any("checkpoint.async" in line for line in plan_lines(live))
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,11 @@ What wandb got is read from its own transaction log: records in LevelDB's log fo
 from __future__ import annotations
 
 import json
+import os
+import signal
 import struct
+import subprocess
+import time
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -200,3 +204,33 @@ def test_what_cannot_be_synced_is_said(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     with pytest.raises(UserError, match="without an account take the mode offline"):
         sync(tmp_path, online=True)
+
+
+def wandb_process(worker: int) -> int:
+    """Of a worker's children."""
+    children = subprocess.run(["ps", "--ppid", str(worker), "-o", "pid=,args="], capture_output=True, text=True)
+    (pid,) = (line.split()[0] for line in children.stdout.splitlines() if "wandb-core" in line)
+    return int(pid)
+
+
+@pytest.mark.parametrize("told_to_stop", [False, True])
+def test_a_training_outlives_wandbs_process(tmp_path: Path, told_to_stop: bool) -> None:
+    """Of which the kernel rids itself in need of memory; or a scheduler sends SIGTERM to all processes of a job."""
+    run = tiny_run.make_run(tmp_path, tiny_run.job(ranks=1, tokens=40 * 1024, wandb="offline"))
+    metrics = run / "pretrain/metrics.jsonl"
+    ranks = tiny_run.Ranks(1, "-m", "pretrain.worker", "--run", str(run), variables=())
+    worker = ranks.processes[0].pid
+    while not metrics.exists() or len(steps(metrics)) < 5:
+        assert ranks.processes[0].poll() is None
+        time.sleep(0.01)
+    os.kill(wandb_process(worker), signal.SIGTERM if told_to_stop else signal.SIGKILL)
+    if told_to_stop:
+        os.kill(worker, signal.SIGTERM)
+    ((code, out, err),) = ranks.wait()
+    assert (code, err) == (0, "")
+    lost = "wandb gets no more rows (Connection lost); metrics.jsonl has them all, and text2lm sync sends them"
+    assert out.splitlines().count(lost) == 1
+    outcome = json.loads((run / "pretrain/outcome.json").read_text())
+    assert outcome["outcome"] == ("paused" if told_to_stop else "done")
+    assert steps(metrics) == list(range(1, outcome["step"] + 1))
+    assert (run / f"pretrain/checkpoints/step-{outcome['step']:08d}/manifest.json").exists()

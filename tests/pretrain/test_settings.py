@@ -15,7 +15,7 @@ import tiny_run
 
 import pretrain.checks
 from pretrain.architecture import ModelSettings
-from pretrain.checks import job_problems, precision_problems, resolve_precision
+from pretrain.checks import job_problems, keep_best_problems, precision_problems, resolve_precision
 from pretrain.settings import CheckpointSettings, PhaseSettings, TrainingJob, TrainSettings, WandbSettings
 
 SHAPE = {"n_layers": 2, "n_heads": 4, "d_model": 64}
@@ -76,6 +76,9 @@ def test_settings_and_batches_do_not_import_torch() -> None:
         (TrainSettings, {"validate_every_steps": 0}, "train.validate_every_steps must be at least 1"),
         (CheckpointSettings, {"every_steps": 0}, "checkpoint.every_steps must be at least 1"),
         (CheckpointSettings, {"keep_last": 1}, "checkpoint.keep_last must be at least 2"),
+        (CheckpointSettings, {"keep_every": 750}, "checkpoint.keep_every must be a multiple of checkpoint.every_steps"),
+        (CheckpointSettings, {"keep_best": -1}, "checkpoint.keep_best must be at least 0"),
+        (CheckpointSettings, {"stop_signals": ["USR1"]}, "stop_signals may name SIGUSR1 and SIGUSR2, got 'USR1'"),
         (WandbSettings, {"mode": "on"}, "wandb.mode must be"),
     ],
 )
@@ -137,8 +140,16 @@ def test_execution_fields_are_marked() -> None:
     assert marked == {
         "micro_batch_size", "skip_steps", "zero_stage", "offload", "activation_checkpointing", "compile",
         "validate_every_steps", "sample_tokens", "max_bad_steps", "slow_step_factor", "hang_minutes",
-        "every_steps", "keep_last", "mode", "project",
+        "every_steps", "keep_last", "keep_every", "keep_best", "async_", "stop_signals", "mode", "project",
     }  # fmt: skip
+
+
+def test_the_best_are_kept_only_of_those_that_are_scored() -> None:
+    (problem,) = keep_best_problems(TrainSettings(validate_every_steps=200), CheckpointSettings(keep_best=1))
+    assert problem.startswith("checkpoint.keep_best wants validations where checkpoints are saved")
+    for every in (250, 500, 1000):
+        assert not keep_best_problems(TrainSettings(validate_every_steps=every), CheckpointSettings(keep_best=1))
+    assert not keep_best_problems(TrainSettings(validate_every_steps=200), CheckpointSettings())
 
 
 def test_a_precision_that_the_gpu_lacks() -> None:
