@@ -22,12 +22,15 @@ from plain_loop import PlainLoop
 from training_speed import STEPS, WARM, make_run
 
 from pretrain.batches import Loader, TrainingData
+from pretrain.checkpoint import CheckpointStore
 from pretrain.cost import flops_per_token
 from pretrain.engine import Engine, connect
+from pretrain.fragments import header, values
 from pretrain.loop import on_device
 from pretrain.model import build_model
 from pretrain.peak import peak_flops
 from pretrain.settings import TrainingJob
+from pretrain.snapshot import live
 
 MOST_SAMPLES, MEMORY_SHARE = 128, 0.9  # the micro-batch that fits leaves room for the contenders' differences
 SAVED_AT, RESUMED_STEPS = 2, 3
@@ -36,7 +39,7 @@ SAVED_AT, RESUMED_STEPS = 2, 3
 def answer(asked: Measurement, micro_batch: int, smoke: bool) -> dict[str, Any]:
     training = training_job(asked, micro_batch, smoke)
     os.environ["LOCAL_RANK"] = "0"  # DeepSpeed looks for it there
-    device = connect(rank=0, local_rank=0, world_size=1)
+    device = connect(rank=0, local_rank=0, world_size=1, timeout_minutes=10)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
     with tempfile.TemporaryDirectory() as directory:
         make_run(Path(directory), training)
@@ -72,7 +75,8 @@ def speed(asked: Measurement, training: TrainingJob, device: torch.device, run: 
     with Loader(TrainingData(training, run / "tokens" / "train"), 0, 1, 0, STEPS) as loader:
         start = time.perf_counter()
         for _, batches in loader:
-            result = contender.train_step(on_device(batches, device), lr=1e-4)  # waits for the device
+            targets = training.train.global_batch_tokens
+            result = contender.train_step(on_device(batches, device), lr=1e-4, targets=targets)  # waits for the device
             seconds.append(time.perf_counter() - start)
             start = time.perf_counter()
     tokens, median = training.train.global_batch_tokens, statistics.median(seconds[WARM:])
@@ -96,7 +100,7 @@ def search(training: TrainingJob, device: torch.device) -> dict[str, Any]:
     while size <= (MOST_SAMPLES if on_gpu else 4):
         tokens = torch.zeros(size, training.model.context_length, dtype=torch.int64, device=device)
         try:
-            engine.train_step([(tokens, tokens, None, None)], lr=0.0)
+            engine.train_step([(tokens, tokens, None, None)], lr=0.0, targets=tokens.numel())
         except torch.OutOfMemoryError:
             break
         if on_gpu and torch.cuda.max_memory_allocated(device) > room:
@@ -114,25 +118,25 @@ def resume(training: TrainingJob, device: torch.device, run: Path) -> dict[str, 
     """
     os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # what cuBLAS wants for it
     torch.use_deterministic_algorithms(True, warn_only=True)
-    data = TrainingData(training, run / "tokens" / "train")
+    data, targets = TrainingData(training, run / "tokens" / "train"), training.train.global_batch_tokens
 
     def steps(engine: Engine, first: int, count: int) -> list[tuple[float, float]]:
         results = [
-            engine.train_step(on_device(data.micro_batches(step), device), lr=1e-4)
+            engine.train_step(on_device(data.micro_batches(step), device), lr=1e-4, targets=targets)
             for step in range(first, first + count)
         ]
         return [(result.loss, result.grad_norm) for result in results]
 
     engine = Engine(build_model(training), training, device)
     steps(engine, 0, SAVED_AT)
-    checkpoint = run / "checkpoint"
-    checkpoint.mkdir()
-    engine.save(checkpoint / "rank-00000.safetensors")
+    store = CheckpointStore(run / "checkpoints", training)
+    share = engine.share()
+    store.write(SAVED_AT, 0, [header(share, engine.shapes), *live(values(share))])
     state = engine.state()
     wanted = steps(engine, SAVED_AT, RESUMED_STEPS)
     del engine
     fresh = Engine(build_model(replace(training, seed=training.seed + 1)), training, device)
-    fresh.load(checkpoint, SAVED_AT, state)
+    fresh.load([store.rank_file(SAVED_AT, 0)], state)
     found = steps(fresh, SAVED_AT, RESUMED_STEPS)
     return {"equal": found == wanted, "wanted": wanted, "found": found}
 

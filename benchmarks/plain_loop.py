@@ -30,14 +30,14 @@ class PlainLoop:
         if self.low:
             self.model.bfloat16()
 
-    def train_step(self, micro_batches: Iterable[MicroBatch], *, lr: float) -> float:
-        """One step; the mean loss of its targets."""
+    def train_step(self, micro_batches: Iterable[MicroBatch], *, lr: float, targets: int) -> float:
+        """One step; the mean loss of its `targets`."""
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         nll = 0
-        for tokens, targets, positions, prefix in micro_batches:
-            losses = self.model(tokens, targets, positions=positions, prefix=prefix)
-            (losses.objective / self.train.global_batch_tokens).backward()
+        for tokens, wanted, positions, prefix in micro_batches:
+            losses = self.model(tokens, wanted, positions=positions, prefix=prefix)
+            (losses.objective / targets).backward()
             nll = nll + losses.nll
             if self.low:
                 for weight, master in self.masters.items():
@@ -49,4 +49,4 @@ class PlainLoop:
         if self.low:
             with torch.no_grad():
                 torch._foreach_copy_(list(self.masters), list(self.masters.values()))
-        return float(nll) / self.train.global_batch_tokens
+        return float(nll) / targets

@@ -103,7 +103,8 @@ def plain(run: Path, training: TrainingJob) -> None:
     loop, data, seconds = PlainLoop(training, device), TrainingData(training, run / "tokens" / "train"), []
     for step in range(STEPS):
         start = time.perf_counter()
-        loop.train_step(on_device(data.micro_batches(step), device), lr=1e-4)
+        batches = on_device(data.micro_batches(step), device)
+        loop.train_step(batches, lr=1e-4, targets=training.train.global_batch_tokens)
         seconds.append(time.perf_counter() - start)
     report(seconds)
 

@@ -1,9 +1,10 @@
-"""Proves that the GPU benchmark is a program that runs: all of it but the GPU, with a toy."""
+"""Proves that the benchmarks that no test can wait for are programs that run: all of them but the GPU, with a toy."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -42,3 +43,29 @@ def test_without_a_gpu_it_says_so() -> None:
     done = benchmark(CUDA_VISIBLE_DEVICES="")
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1 and "no CUDA device" in done.stderr
+
+
+def test_the_checkpoint_benchmark_measures_a_toy(tmp_path: Path) -> None:
+    command = [sys.executable, str(ROOT / "benchmarks" / "checkpoint_cost.py"), "--smoke", "--rounds", "1"]
+    done = subprocess.run([*command, "--directory", str(tmp_path)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert list(tmp_path.iterdir()) == [], "it leaves something behind"
+    # 512 ids and 64 positions of width 64, two layers of 12 d^2 + 13 d, the last norm; 3 x 4 bytes of each are saved
+    parameters = (512 + 64) * 64 + 2 * (12 * 64**2 + 13 * 64) + 2 * 64
+    assert f"a toy of {parameters:,} parameters" in done.stdout
+    assert f"a save of {12 * parameters / 1e6:.1f} MB by 2 ranks" in done.stdout
+    rows = re.findall(r"^ +(\S.*?) +(\S+) s  \(", done.stdout, re.MULTILINE)
+    seconds = {what: float(value) for what, value in rows}
+    # what a save takes from the training may be nothing, and less by chance
+    assert len(rows) == len(seconds) == 13 and sum(value > 0 for value in seconds.values()) >= 12, done.stdout
+    bars = re.findall(r"^  (\S.*?) +(\S+) +at (most|least) (\S+): (met|missed)$", done.stdout, re.MULTILINE)
+    ratios = {what: float(ratio) for what, ratio, *_ in bars}
+    theirs, ours = seconds["engine.save_checkpoint"], seconds["ours, async: the stall"]
+    assert ratios["stall / engine.save_checkpoint"] == pytest.approx(ours / theirs, rel=0.01)
+    theirs, ours = seconds["memcpy"], seconds["the snapshot"]
+    assert ratios["speed of the snapshot / memcpy"] == pytest.approx(theirs / ours, rel=0.01)
+    theirs, ours = seconds["dd with fsync"], seconds["ours, hashed, with fsync"]
+    assert ratios["speed of writing / dd"] == pytest.approx(theirs / ours, rel=0.01)
+    for _, ratio, most_or_least, bar, verdict in bars:
+        distance = float(ratio) - float(bar) if most_or_least == "least" else float(bar) - float(ratio)
+        assert abs(distance) < 0.001 or (distance > 0) == (verdict == "met")

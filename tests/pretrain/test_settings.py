@@ -78,7 +78,11 @@ def test_settings_and_batches_do_not_import_torch() -> None:
         (CheckpointSettings, {"keep_last": 1}, "checkpoint.keep_last must be at least 2"),
         (CheckpointSettings, {"keep_every": 750}, "checkpoint.keep_every must be a multiple of checkpoint.every_steps"),
         (CheckpointSettings, {"keep_best": -1}, "checkpoint.keep_best must be at least 0"),
-        (CheckpointSettings, {"stop_signals": ["USR1"]}, "stop_signals may name SIGUSR1 and SIGUSR2, got 'USR1'"),
+        (
+            CheckpointSettings,
+            {"stop_signals": ["USR1"]},
+            "checkpoint.stop_signals may name SIGUSR1 and SIGUSR2, got 'USR1'",
+        ),
         (WandbSettings, {"mode": "on"}, "wandb.mode must be"),
     ],
 )
