@@ -181,6 +181,8 @@ class Loop:
         """Do the one that a stop interrupted, so that no row differs from those of a training without stops."""
         row = self.records.last() if self.records and self._validates() else {}
         if self.engine.from_rank_0(bool(row) and "val_loss" not in row):
+            if self.records:
+                self.records.forget_text(self.completed)
             self._validate(row)
             if self.records:
                 self.records.complete(row)

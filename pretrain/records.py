@@ -42,6 +42,10 @@ class Records:
         """The last row; {} when there is none."""
         return last_json_line(self._rows) or {}
 
+    def forget_text(self, step: int) -> None:
+        """What the model wrote after this step: it is to write it again."""
+        cut_back(self._texts, step - 1)
+
     def complete(self, row: Row) -> None:
         """Write the last row again, with more in it."""
         complete_last(self._rows, row)
