@@ -89,25 +89,31 @@ class LocalLauncher:
             return Status(State.RUNNING)
         if not running.failed:
             return Status(State.DONE)
-        culprit = self._culprit(running)
+        culprit, speaker = self._culprit(running)
         code = running.processes[culprit].returncode
-        return Status(State.FAILED, code, self._log(running.job, culprit), self._tail(running, culprit))
+        return Status(State.FAILED, code, self._log(running.job, speaker), self._tail(running, speaker))
 
     def signal(self, job_id: JobId, number: int) -> None:
         for process in self._jobs[job_id].processes:
             if process.poll() is None:
                 process.send_signal(number)
 
-    def _culprit(self, running: _Processes) -> int:
-        """The process that the others failed for: ranks that lose one of them say so, all within a moment.
+    def _culprit(self, running: _Processes) -> tuple[int, int]:
+        """The process that the others failed for, and the one that says why: ranks that lose one of them say so, all
+        within a moment.
 
         The first to fall silent, then: what the others say of it comes later. One that ended with a code and without a
-        word left it to another to say why; one that a signal killed had no time for words.
+        word left it to another to say why, which may have been told to end while it did; one that a signal killed had
+        no time for words.
         """
         codes = [process.returncode for process in running.processes]
         alone = [number for number, code in enumerate(codes) if code > 0 or number in running.failed]
         told = [number for number in alone if codes[number] < 0 or self._tail(running, number)]
-        return min(told or alone, key=lambda number: self._log(running.job, number).stat().st_mtime_ns)
+        if not told:
+            others = [number for number in range(len(codes)) if self._tail(running, number)]
+            return alone[0], (others or alone)[0]
+        first = min(told, key=lambda number: self._log(running.job, number).stat().st_mtime_ns)
+        return first, first
 
     def _tail(self, running: _Processes, number: int) -> tuple[str, ...]:
         with self._log(running.job, number).open("rb") as log:

@@ -174,6 +174,25 @@ raise SystemExit(1)
     assert (status.log.name, status.tail) == ("work-0.log", ("this cannot be",))
 
 
+def test_what_one_said_before_it_was_told_to_end_is_not_lost(tmp_path, launcher):
+    """Python gives its signals back when it ends: one that comes then kills it, whatever it has just said."""
+    speaks = f"""
+import os, time
+print("nothing verifies", flush=True)
+open({str(tmp_path / "said")!r}, "w").close()
+time.sleep(60)
+"""
+    silent = f"""
+import os, sys, time
+while not os.path.exists({str(tmp_path / "said")!r}):
+    time.sleep(0.01)
+sys.exit(2)
+"""
+    status = ended(launcher, launcher.submit(job(tmp_path, speaks, silent, ranks=True)))
+    assert (status.exit_code, status.tail) == (2, ("nothing verifies",))
+    assert status.log == tmp_path / "logs" / "work-0.log"
+
+
 def test_the_tail_begins_where_this_job_does(tmp_path, launcher):
     for word in ("first", "second"):
         code = f"import sys; print('{word}', flush=True); sys.exit(1)"
