@@ -11,7 +11,9 @@ One of the two doors through which training sees data preparation: numpy and the
 from __future__ import annotations
 
 import json
+import os
 import struct
+import weakref
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -134,10 +136,18 @@ class TokenFile:
                 "run again with --from tokens"
             )
         self.ids: Ids = np.memmap(bin_path, dtype=self.dtype, mode="r") if size_bytes else np.zeros(0, self.dtype)
+        self._descriptor = os.open(bin_path, os.O_RDONLY)
+        weakref.finalize(self, os.close, self._descriptor)
 
     def __len__(self) -> int:
         """Tokens."""
         return len(self.ids)
+
+    def read(self, start: int, stop: int) -> Ids:
+        """Ids of the tokens `start .. stop`, by a system call: a memory map of a file system that stands still would
+        hold the interpreter's lock, and with it every thread."""
+        size = self.dtype.itemsize
+        return np.frombuffer(os.pread(self._descriptor, (stop - start) * size, start * size), self.dtype)
 
     @cached_property
     def ends(self) -> npt.NDArray[np.int64]:
@@ -196,7 +206,7 @@ class TokenStream:
         out = np.empty(count, np.int64)
         for number, low, high in self._pieces(start, start + count):
             offset = self.starts[number] + low - start
-            out[offset : offset + high - low] = self.files[number].ids[low:high]
+            out[offset : offset + high - low] = self.files[number].read(low, high)
         return out
 
     def documents(self, start: int, stop: int) -> list[str]:

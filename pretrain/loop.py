@@ -52,6 +52,7 @@ class Loop:
         self.bad_steps = BadSteps(job.train.max_bad_steps)
         self.records: Records | None = None  # on rank 0, once it is known where it goes on
         self.completed = 0  # steps
+        self.unfinished = False  # a validation after the last of them, cut short
         self.row: dict[str, Any] = {}  # of the last step
 
     def run(self) -> str:
@@ -59,6 +60,7 @@ class Loop:
         engine = self.engine
         if engine.sum_over_ranks([float(self.stop_request.requested)])[0]:  # to read a checkpoint may take long
             self.completed = engine.from_rank_0(self.saving.store.newest_step())
+            self.unfinished = True
             return self._finish(self.completed)
         with self.watchdog.watch("resuming"):
             self.completed = self.saving.resume()
@@ -191,6 +193,7 @@ class Loop:
         """Score the held-out subset into `row`, unless some rank is asked to stop meanwhile."""
         with self.watchdog.watch("validation"):
             scores = self.validation.score(self.engine, self._stop_requested)
+        self.unfinished = scores is None
         if scores is None:
             return
         row |= {
@@ -241,7 +244,8 @@ class Loop:
     def _finish(self, saved: int) -> str:
         """`saved`: the step of the newest checkpoint."""
         train = self.job.train
-        outcome, tokens = "done" if saved == train.steps else "paused", train.tokens_after(saved)
+        done = saved == train.steps and not self.unfinished
+        outcome, tokens = "done" if done else "paused", train.tokens_after(saved)
         facts: dict[str, Any] = {"outcome": outcome, "step": saved, "tokens": tokens}
         if saved != self.completed:
             intact = f"the checkpoint of step {saved} is intact" if saved else "nor was any before it"

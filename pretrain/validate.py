@@ -14,8 +14,6 @@ from pretrain.evaluate import rates, score
 from pretrain.sample import generate, open_tokenizer
 from pretrain.settings import TrainingJob
 
-SAMPLE_TOKENS = 64
-
 
 class Scores(NamedTuple):
     """Of the subset of all sources together, and of each. Bytes by a source's average over its whole held-out text."""
@@ -73,7 +71,7 @@ def write_sample(job: TrainingJob, engine: Engine, tokenizer: Path) -> str:
             open_tokenizer(tokenizer),
             "",
             end_of_text=job.end_of_text,
-            max_tokens=SAMPLE_TOKENS,
+            max_tokens=job.train.sample_tokens,
             temperature=0.8,
             top_k=50,
             seed=job.seed,

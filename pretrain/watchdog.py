@@ -90,7 +90,8 @@ class Watchdog:
                 self._dump(f"{watched.what} takes long, {seconds:.0f} s so far")
 
     def _dump(self, line: str) -> None:
-        self._file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
-        self._file.flush()
-        faulthandler.dump_traceback(self._file)
+        with suppress(OSError):  # a full disk
+            self._file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
+            self._file.flush()
+            faulthandler.dump_traceback(self._file)
         self._say(f"{line}; the stacks are in {self._path}")

@@ -76,6 +76,7 @@ def work(run: Path, ranks: RankVariables, stop_request: StopRequest) -> None:
     from pretrain.engine import disconnect
 
     disconnect()
+    stop_request.obeyed()
 
 
 def _start(run: Path, job: TrainingJob, ranks: RankVariables, stop_request: StopRequest, watchdog: Watchdog) -> Loop:

@@ -1,14 +1,16 @@
 """What test_engine.py launches as ranks: several trainings in one process group, their numbers written as JSON.
 
-usage: engine_cases.py DIRECTORY CASE...   (rank variables in the environment)
+usage: engine_cases.py DIRECTORY LAUNCH CASE...   (rank variables in the environment)
 
-A case is `function,argument,...`. A `setup` among its arguments is PRECISION-STAGE or PRECISION-STAGE-OPTION.
+A case is `function,argument,...`. A `setup` among its arguments is PRECISION-STAGE or PRECISION-STAGE-OPTION. After
+its cases a rank writes what they found as results-LAUNCH-RANK.json and waits to be killed: nothing shuts down in order.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,9 @@ from typing import Any
 import tiny_run
 import torch
 
-from pretrain.engine import Engine, MicroBatch, StepResult, connect, disconnect
+from data_prep.files import write_json
+from pretrain.engine import Engine, MicroBatch, StepResult, connect
+from pretrain.fragments import header, values
 from pretrain.model import build_model
 from pretrain.settings import TrainingJob
 
@@ -37,12 +41,12 @@ DEEPSPEED: dict[str, Any] = {
 
 
 def batch_of(step: int, documents: bool = False) -> MicroBatch:
-    """The global batch of a step: 8 or 16 rows of 64. Most ids are rare, so that there is much to learn.
+    """The global batch of a step: 6 or 12 rows of 64. Most ids are rare, so that there is much to learn.
 
     Some targets are ignored, most of them on the first rank.
     """
     generator = torch.Generator().manual_seed(step)
-    rows = (torch.rand(8 * (1 + step % 2), tiny_run.CONTEXT + 1, generator=generator) ** 4 * tiny_run.VOCAB).long()
+    rows = (torch.rand(6 * (1 + step % 2), tiny_run.CONTEXT + 1, generator=generator) ** 4 * tiny_run.VOCAB).long()
     tokens, targets = rows[:, :-1], rows[:, 1:].clone()
     targets[0, : 5 * step] = targets[1:, :3] = -100
     positions = torch.cat([torch.arange(40), torch.arange(24)]).repeat(len(tokens), 1) if documents else None
@@ -73,28 +77,31 @@ def build(ranks: int, setup: str) -> Engine:
     return Engine(build_model(job), job, torch.device("cpu"))
 
 
-def step_of(engine: Engine, step: int, **options: Any) -> StepResult:
-    """One step on this rank's rows of the global batch, 4 at a time."""
-    batch = batch_of(step, options.pop("documents", False))
+def step_of(engine: Engine, step: int, documents: bool = False) -> StepResult:
+    """One step on this rank's rows of the global batch, at most 4 at a time."""
+    batch = batch_of(step, documents)
     share = len(batch[0]) // engine.ranks
     parts = [None if field is None else field[engine.rank * share :][:share].split(4) for field in batch]
-    micro_batches = [tuple(part and part[i] for part in parts) for i in range(share // 4)]
-    return engine.train_step(micro_batches, lr=lr_of(step), **options)
+    micro_batches = [tuple(part and part[i] for part in parts) for i in range(-(-share // 4))]
+    targets = sum(int((wanted >= 0).sum()) for _, wanted, _, _ in micro_batches)
+    return engine.train_step(micro_batches, lr=lr_of(step), targets=engine.sum_over_ranks([targets])[0])
 
 
-def train(engine: Engine, first: int, last: int, **options: Any) -> list[StepResult]:
-    return [step_of(engine, step, **options) for step in range(first, last)]
+def train(engine: Engine, first: int, last: int, documents: bool = False) -> list[StepResult]:
+    return [step_of(engine, step, documents) for step in range(first, last)]
 
 
 def save(engine: Engine, directory: Path) -> None:
     directory.mkdir(exist_ok=True)
-    engine.save(directory / f"rank-{engine.rank:05d}.safetensors")
+    share = engine.share()
+    contents = header(share, engine.shapes) + b"".join(view.numpy().tobytes() for view in values(share))
+    (directory / f"rank-{engine.rank:05d}.safetensors").write_bytes(contents)
     (directory / "state.json").write_text(json.dumps(engine.state()))
     engine.barrier()
 
 
 def load(engine: Engine, directory: Path) -> None:
-    engine.load(directory, SAVED_AT, json.loads((directory / "state.json").read_text()))
+    engine.load(sorted(directory.glob("*.safetensors")), json.loads((directory / "state.json").read_text()))
 
 
 def fresh(directory: Path, ranks: int, setup: str) -> None:
@@ -104,16 +111,48 @@ def fresh(directory: Path, ranks: int, setup: str) -> None:
 
 def from_scratch(directory: Path, ranks: int, setup: str) -> Any:
     engine = build(ranks, setup)
+    name = f"{setup}-of-{ranks}"
     results = train(engine, 0, SAVED_AT)
-    save(engine, directory / f"{setup}-of-{ranks}")
-    return results + train(engine, SAVED_AT, STEPS)
+    save(engine, directory / name)
+    results += train(engine, SAVED_AT, STEPS)
+    save(engine, directory / f"{name}-end")
+    return results
 
 
 def resumed(directory: Path, ranks: int, setup: str, saved: str) -> Any:
-    """Go on from what the setup `saved` left on two ranks; what was loaded is saved at once, to be compared."""
+    """Go on from the checkpoint `saved`. What was loaded is saved at once, to be compared, and what comes of it too."""
     engine = build(ranks, setup)
-    load(engine, directory / f"{saved}-of-2")
-    save(engine, directory / f"{saved}-as-{setup}-of-{ranks}")
+    name = f"{setup}-of-{ranks}-from-{saved}"
+    load(engine, directory / saved)
+    save(engine, directory / name)
+    results = train(engine, SAVED_AT, STEPS)
+    save(engine, directory / f"{name}-end")
+    return results
+
+
+def optimizer(directory: Path, ranks: int, setup: str, saved: str) -> Any:
+    """What AdamW has after a load: the memory of every master's `step`, and every group's weight decay."""
+    engine = build(ranks, setup)
+    load(engine, directory / saved)
+    steps = [engine._adamw.state[master]["step"] for master in engine._layout.masters()]
+    return {
+        "steps": [step.item() for step in steps],
+        "memory": [step.data_ptr() for step in steps],
+        "weight_decay": [group["weight_decay"] for group in engine._adamw.param_groups],
+    }
+
+
+def planted(directory: Path, ranks: int, setup: str, saved: str, bug: str) -> Any:
+    """Go on from a checkpoint as DeepSpeed's own loading does at stage 3."""
+    engine = build(ranks, setup)
+    load(engine, directory / saved)
+    if bug == "shared_step":
+        masters = engine._layout.masters()
+        for master in masters:
+            engine._adamw.state[master]["step"] = engine._adamw.state[masters[0]]["step"]
+    else:  # "first_weight_decay"
+        for group in engine._adamw.param_groups:
+            group["weight_decay"] = engine._adamw.param_groups[0]["weight_decay"]
     return train(engine, SAVED_AT, STEPS)
 
 
@@ -153,13 +192,6 @@ def looked_at(directory: Path, ranks: int, setup: str) -> Any:
     return {"nats": nats, "from_logits": from_logits.item(), "others": results + train(engine, 4, 8)}
 
 
-def stop(directory: Path, ranks: int) -> Any:
-    """Only the last rank wants to stop."""
-    engine = build(ranks, "fp32-1")
-    wanted = engine.rank == ranks - 1
-    return [step_of(engine, 0, stop=flag).stop for flag in (False, wanted)]
-
-
 def memory(directory: Path, ranks: int) -> Any:
     """What the engine says of this process's peak, and what it holds plus a gigabyte that came and went, in bytes."""
     engine = build(ranks, "fp32-1")
@@ -171,10 +203,10 @@ def memory(directory: Path, ranks: int) -> Any:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     out, rank, world_size = Path(sys.argv[1]), int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-    connect(rank=rank, local_rank=rank, world_size=world_size)
+    connect(rank=rank, local_rank=rank, world_size=world_size, timeout_minutes=10)
     results = {}
-    for case in sys.argv[2:]:
+    for case in sys.argv[3:]:
         name, *arguments = case.split(",")
         results[case] = globals()[name](out, world_size, *arguments)
-    (out / f"results-{world_size}-{rank}.json").write_text(json.dumps(results))
-    disconnect()
+    write_json(out / f"results-{sys.argv[2]}-{rank}.json", results)
+    signal.pause()

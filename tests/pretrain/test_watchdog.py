@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from pretrain import watchdog
 from pretrain.watchdog import Watchdog
 
 watchdog.FLOOR_SECONDS, watchdog.LOOK_SECONDS, watchdog.GRACE_SECONDS = 0.3, 0.05, 0.5
+watchdog.WAITING_SECONDS = 1.0
 dog = Watchdog(Path(sys.argv[1]), factor=5, limit_seconds=float(sys.argv[2]), say=lambda line: print(line, flush=True))
 
 def reads_a_dead_disk(seconds):
@@ -70,6 +72,22 @@ def test_work_past_the_bound_ends_the_process(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert done.stdout.startswith("saving is not done after") and str(stacks) in done.stdout
     assert "in reads_a_dead_disk" in stacks.read_text()
+
+
+def test_one_who_waits_for_others_lets_them_speak_first(tmp_path: Path) -> None:
+    done = work(
+        tmp_path / "stacks.txt", "with dog.watch('x', waiting=True):\n    reads_a_dead_disk(50)", limit_seconds=1
+    )
+    assert done.returncode == 1
+    found = re.match(r"x is not done after (\d+) s", done.stdout)
+    assert found and int(found[1]) >= 2
+
+
+def test_a_full_disk_does_not_keep_it_from_ending_the_process(tmp_path: Path) -> None:
+    done = work(Path("/dev/full"), "with dog.watch('saving'):\n    reads_a_dead_disk(50)", limit_seconds=1)
+    assert done.returncode == 1
+    assert done.stdout.startswith("saving is not done after")
+    assert "in reads_a_dead_disk" in done.stderr
 
 
 def test_so_does_work_that_holds_the_interpreters_lock(tmp_path: Path) -> None:
