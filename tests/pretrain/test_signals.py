@@ -4,6 +4,7 @@ which dies or stands still takes the others with it.
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import subprocess
@@ -155,13 +156,14 @@ def served(path: Path) -> Iterator[subprocess.Popen[bytes]]:
     server = subprocess.Popen(command, stdin=subprocess.PIPE)
     try:
         while path.stat().st_size != size:
-            assert server.poll() is None
+            if server.poll() is not None:
+                (pytest.fail if "CI" in os.environ else pytest.skip)("a file can be served by root, with /dev/fuse")
             time.sleep(0.01)
         yield server
     finally:
         server.kill()
         server.communicate()
-        subprocess.run(["umount", "-l", str(path)], check=True)
+        subprocess.run(["umount", "-l", str(path)], check=False)
         original.replace(path)
 
 
