@@ -135,19 +135,20 @@ class TokenFile:
                 f"{bin_path} is truncated: got {size_bytes} bytes, its index wants {wanted_bytes}; "
                 "run again with --from tokens"
             )
-        self.ids: Ids = np.memmap(bin_path, dtype=self.dtype, mode="r") if size_bytes else np.zeros(0, self.dtype)
+        self._tokens = size_bytes // self.dtype.itemsize
         self._descriptor = os.open(bin_path, os.O_RDONLY)
         weakref.finalize(self, os.close, self._descriptor)
 
     def __len__(self) -> int:
         """Tokens."""
-        return len(self.ids)
+        return self._tokens
 
     def read(self, start: int, stop: int) -> Ids:
         """Ids of the tokens `start .. stop`, by a system call: a memory map of a file system that stands still would
         hold the interpreter's lock, and with it every thread."""
-        size = self.dtype.itemsize
-        return np.frombuffer(os.pread(self._descriptor, (stop - start) * size, start * size), self.dtype)
+        count, size = stop - start, self.dtype.itemsize
+        # with the count, a file that was cut short since is an error
+        return np.frombuffer(os.pread(self._descriptor, count * size, start * size), self.dtype, count)
 
     @cached_property
     def ends(self) -> npt.NDArray[np.int64]:

@@ -168,13 +168,10 @@ class CheckpointStore:
         """The checkpoint of a step that rank 0 has chosen."""
         return Checkpoint(step, self.step_dir(step), read_json(self.step_dir(step) / MANIFEST))
 
-    def damage(self, checkpoint: Checkpoint, names: Iterable[str] | None = None) -> str | None:
-        """The first of these files (None: all) that is not as it was written, in words; None when all are."""
-        wanted = None if names is None else set(names)
-        for entry in checkpoint.manifest["files"]:
-            if (wanted is None or entry["path"] in wanted) and (problem := file_damage(checkpoint.path, entry)):
-                return problem
-        return None
+    def damage(self, checkpoint: Checkpoint) -> str | None:
+        """The first file that is not as it was written, in words; None when all are."""
+        problems = (file_damage(checkpoint.path, entry) for entry in checkpoint.manifest["files"])
+        return next(filter(None, problems), None)
 
     def set_aside(self, path: Path, problem: str, say: Say) -> None:
         """Give a directory that is no good checkpoint another name; nothing is deleted."""

@@ -60,7 +60,7 @@ class Loop:
         engine = self.engine
         if engine.sum_over_ranks([float(self.stop_request.requested)])[0]:  # to read a checkpoint may take long
             self.completed = engine.from_rank_0(self.saving.store.newest_step())
-            self.unfinished = True
+            self.unfinished = True  # nobody has looked
             return self._finish(self.completed)
         with self.watchdog.watch("resuming"):
             self.completed = self.saving.resume()

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from data_prep.files import UserError
-from pretrain.checkpoint import DIGEST, Checkpoint, CheckpointStore, Entry
+from pretrain.checkpoint import DIGEST, Checkpoint, CheckpointStore, Entry, file_damage
 from pretrain.engine import Engine
 from pretrain.fragments import header, overlapping, values
 from pretrain.settings import TrainingJob
@@ -83,14 +83,15 @@ class Saving:
 
     def _load(self, checkpoint: Checkpoint) -> bool:
         """Verify what each rank reads, and load it; False when a rank found damage, and rank 0 set it aside."""
-        engine, names = self.engine, [path.name for path in checkpoint.files]
-        mine = {path.name for path in overlapping(checkpoint.files, engine.pieces())}
-        bad = [float(name in mine and self.store.damage(checkpoint, [name]) is not None) for name in names]
-        found = [name for name, ranks in zip(names, engine.sum_over_ranks(bad), strict=True) if ranks]
+        engine, directory, entries = self.engine, checkpoint.path, checkpoint.manifest["files"]
+        mine = overlapping(checkpoint.files, engine.pieces())
+        bad = [directory / entry["path"] in mine and bool(file_damage(directory, entry)) for entry in entries]
+        ranks = engine.sum_over_ranks([float(damaged) for damaged in bad])
+        found = next((entry for entry, count in zip(entries, ranks, strict=True) if count), None)
         if found:
             if engine.rank == 0:
-                problem = self.store.damage(checkpoint, found[:1]) or f"a rank finds {found[0]} damaged"
-                self.store.set_aside(checkpoint.path, problem, self.say)
+                problem = file_damage(directory, found) or f"a rank finds {found['path']} damaged"
+                self.store.set_aside(directory, problem, self.say)
             return False
         engine.load(checkpoint.files, checkpoint.manifest["engine"])
         before = checkpoint.manifest["skip_steps"]

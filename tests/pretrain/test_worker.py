@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 import tiny_run
 import torch
+from worker_runs import outcome, rows_of
+from worker_runs import step_dir as checkpoint
 
-from data_prep.files import UserError, read_json_lines, write_json
+from data_prep.files import UserError, write_json
 from pretrain.fragments import read_full
 from pretrain.settings import TrainingJob
 from pretrain.worker import RankVariables, rank_variables
@@ -23,22 +25,9 @@ def start(run: Path, ranks: int = 2, variables: tuple[str, ...] = tiny_run.TORCH
     return tiny_run.Ranks(ranks, "-m", "pretrain.worker", "--run", str(run), variables=variables)
 
 
-def rows_of(run: Path) -> list[dict[str, Any]]:
-    return read_json_lines(run / "pretrain/metrics.jsonl")
-
-
 def numbers(run: Path) -> list[tuple[Any, ...]]:
     """What a resume must repeat bit for bit."""
     return [(row["step"], row["loss"], row["lr"], row["grad_norm"], row["tokens"]) for row in rows_of(run)]
-
-
-def outcome(run: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((run / "pretrain/outcome.json").read_text())
-    return found
-
-
-def checkpoint(run: Path, step: int) -> Path:
-    return run / f"pretrain/checkpoints/step-{step:08d}"
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
