@@ -111,9 +111,12 @@ def has_rows(count: int) -> Callable[[Workers], None]:
 
 
 def validates(step: int) -> Callable[[Workers], None]:
+    """Its row comes after the validation, which takes far longer than a step."""
+
     def when(workers: Workers) -> None:
         has_rows(step - 1)(workers)
         time.sleep(MOMENT)
+        assert len(rows_of(workers.run)) == step - 1, "the validation is over: make it longer"
 
     return when
 
@@ -138,10 +141,14 @@ def waits_for_data(server: subprocess.Popen[bytes], rows: int) -> Callable[[Work
         server.stdin.write(b"stand still")
         server.stdin.flush()
         before, since = -1, 0.0
-        while len(rows_of(workers.run)) != before or time.monotonic() - since < 2:
+
+        def nothing_came() -> bool:
+            nonlocal before, since
             if len(rows_of(workers.run)) != before:
                 before, since = len(rows_of(workers.run)), time.monotonic()
-            time.sleep(0.05)
+            return time.monotonic() - since > 2
+
+        workers.until(nothing_came)
 
     return when
 
@@ -159,6 +166,7 @@ def served(path: Path) -> Iterator[subprocess.Popen[bytes]]:
             if server.poll() is not None:
                 (pytest.fail if "CI" in os.environ else pytest.skip)("a file can be served by root, with /dev/fuse")
             time.sleep(0.01)
+        path.open("rb").close()  # the first close asks for a flush, and nothing kills one that waits for it
         yield server
     finally:
         server.kill()

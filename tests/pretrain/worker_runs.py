@@ -70,7 +70,8 @@ class Workers:
     def __exit__(self, *exception: object) -> None:
         for process in self.processes:
             process.kill()
-            process.wait()
+        for process in self.processes:
+            process.wait(SECONDS)
 
     def logs_in_short(self) -> str:
         return "\n".join(f"rank {rank}:\n{self.log(rank)[-3000:]}" for rank in range(len(self.logs)))
