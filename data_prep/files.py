@@ -101,11 +101,10 @@ def read_json(path: Path) -> Any:
         raise UserError(f"{path} is not valid JSON ({error}); remove it and run again") from None
 
 
-def read_record(path: Path, build: Callable[[Any], Record]) -> Record:
+def read_record(path: Path, build: Callable[[Any], Record], read: Callable[[Path], Any] = read_json) -> Record:
     """A JSON file as what `build` makes of it; one that lacks what it must hold is a `UserError` that names it."""
-    value = read_json(path)
     try:
-        return build(value)
+        return build(read(path))
     except (KeyError, TypeError, ValueError, AttributeError):
         raise UserError(f"{path} is damaged: it lacks what it must hold; remove it and run again") from None
 

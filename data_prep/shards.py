@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -17,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data_prep.document import Document, Drop
-from data_prep.files import atomic_path
+from data_prep.files import atomic_path, sync
 from data_prep.pii import KINDS, scrub
 
 DOCUMENT_SCHEMA = pa.schema(
@@ -28,7 +29,8 @@ LEDGER_SCHEMA = pa.schema([(name, pa.string()) for name in ("id", "source", "rea
 ROW_GROUP_BYTES = 1 << 20  # text per row group: the grain at which shards are cut
 ROW_GROUP_DOCUMENTS = 10_000
 SHARDS = 64  # about so many for a corpus of middling size,
-SMALLEST_SHARD_BYTES, LARGEST_SHARD_BYTES = 2 << 20, 256 << 20  # within these bounds
+SMALLEST_SHARD_BYTES, LARGEST_SHARD_BYTES = 2 << 20, 256 << 20  # within these bounds,
+MOST_SHARDS = 4096  # unless there would be more than these: a shard leaves files, and file systems count files
 EXCERPT_CHARACTERS = 200
 
 HIDDEN_CHARACTERS = 64  # at the end of a cut excerpt: a personal value cut in two matches no pattern
@@ -36,23 +38,38 @@ HIDDEN_CHARACTERS = 64  # at the end of a cut excerpt: a personal value cut in t
 Shard = list[dict[str, Any]]  # pieces of input, in order
 
 
-def cut(pieces: Sequence[dict[str, Any]]) -> list[Shard]:
-    """Consecutive pieces (each with its `bytes`) gathered into shards of about equal size.
+def cut(*groups: Sequence[dict[str, Any]]) -> list[Shard]:
+    """Consecutive pieces (each with its `bytes`) gathered into shards; pieces of two groups never share one.
 
-    >>> [len(shard) for shard in cut([{"bytes": 3 << 20}, {"bytes": 1 << 20}, {"bytes": 1 << 20}])]
-    [1, 2]
+    Each shard but a group's last holds `shard_bytes`, so there are at most `MOST_SHARDS` and one a group.
+
+    >>> [len(shard) for shard in cut([{"bytes": 3 << 20}, {"bytes": 1 << 20}, {"bytes": 1 << 20}], [{"bytes": 1}])]
+    [1, 2, 1]
     """
-    total = sum(piece["bytes"] for piece in pieces)
-    target = min(max(total // SHARDS, SMALLEST_SHARD_BYTES), LARGEST_SHARD_BYTES)
+    sizes = [sum(piece["bytes"] for piece in group) for group in groups]
     shards: list[Shard] = []
-    size = target  # so that the first piece opens a shard
-    for piece in pieces:
-        if size >= target:
-            shards.append([])
-            size = 0
-        shards[-1].append(piece)
-        size += piece["bytes"]
+    for group, group_bytes in zip(groups, sizes, strict=True):
+        target = shard_bytes(group_bytes, sum(sizes))
+        size = target  # so that the first piece opens a shard
+        for piece in group:
+            if size >= target:
+                shards.append([])
+                size = 0
+            shards[-1].append(piece)
+            size += piece["bytes"]
     return shards
+
+
+def shard_bytes(group: int, total: int) -> int:
+    """The bytes that fill a shard of a group, in a stage that reads `total`.
+
+    Up to 256 MiB x 4,096 = 1 TiB the group decides; above, shards grow, and so does nothing else: a task reads a row
+    group at a time.
+
+    >>> [shard_bytes(total, total) >> 20 for total in (1 << 20, 1 << 30, 1 << 40, 16 << 40)]  # in MiB
+    [2, 16, 256, 4096]
+    """
+    return max(min(max(group // SHARDS, SMALLEST_SHARD_BYTES), LARGEST_SHARD_BYTES), -(-total // MOST_SHARDS))
 
 
 def row_groups(root: Path, parts: Sequence[str]) -> list[dict[str, Any]]:
@@ -103,6 +120,7 @@ class TableWriter:
     schema: pa.Schema
     _rows: list[tuple[str, ...]] = field(default_factory=list)
     _bytes: int = 0
+    _publish: AbstractContextManager[Path] | None = None
 
     def __enter__(self) -> TableWriter:
         self._publish = atomic_path(self.path)
@@ -124,6 +142,7 @@ class TableWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        assert self._publish
         if error is None:
             try:
                 self._flush()
@@ -151,15 +170,33 @@ class PartWriter(TableWriter):
 class Ledger(TableWriter):
     """Rows of what left (`dropped/`) or never became a document (`quarantine/`), as `LEDGER_SCHEMA`.
 
-    Directories before scrub hold raw text: people see an excerpt through `shown`.
+    Without a row there is no file. Directories before scrub hold raw text: people see an excerpt through `shown`.
     """
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, LEDGER_SCHEMA)
 
     def __enter__(self) -> Ledger:
-        super().__enter__()
         return self
+
+    def add(self, *row: str) -> None:
+        if self._publish is None:  # the first
+            super().__enter__()
+        super().add(*row)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._publish:
+            super().__exit__(kind, error, trace)
+        elif error is None and self.path.exists():  # of an earlier try
+            self.path.unlink()
+            sync(self.path.parent)
+
+    @property
+    def files(self) -> list[Path]:
+        """The file, if there is one."""
+        return [self.path] if self._publish else []
 
     def write(self, document: Document, drop: Drop) -> None:
         self.add(document.id, document.source, drop.reason, document.text[:EXCERPT_CHARACTERS], drop.detail)

@@ -12,6 +12,7 @@ import math
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:  # a command that only looks does not wait for the imports of 
     from pipeline.runner import Runner
 
 FAILED, IMPOSSIBLE, PAUSED = 1, 2, 3
+LOG_LINES = 20  # that `text2lm logs` shows
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.EROFS)
 
@@ -57,7 +59,8 @@ def parser() -> Parser:
     takes_config(run)
     run.add_argument("--from", dest="first", metavar="STAGE", help="redo this stage and what follows, fresh or not")
     run.add_argument("--until", metavar="STAGE", help="stop after this stage")
-    run.add_argument("--on", metavar="WHERE", help="local; the same as --set launch.on=WHERE")
+    run.add_argument("--on", metavar="WHERE", help="local or slurm; the same as --set launch.on=WHERE")
+    run.add_argument("--detach", action="store_true", help="on slurm: queue the jobs and do not wait for them")
     run.add_argument("--restart", action="store_true", help="train from scratch; the old training is set aside")
     run.add_argument("--verify", action="store_true", help="check every recorded digest")
 
@@ -72,9 +75,30 @@ def parser() -> Parser:
     takes_run(stage)
     work = stage.add_mutually_exclusive_group(required=True)
     work.add_argument("--task", metavar="A[-B]", help="a task or a range of tasks, from 0")
+    work.add_argument(
+        "--share", metavar="I/N", help="share I (from 0) of N of a step's tasks, then what is left of others"
+    )
+    work.add_argument("--gather", action="store_true", help="behind that step: all up to the next work on shards")
     work.add_argument("--seal", action="store_true", help="check the accounting and write the manifest")
+    stage.add_argument("--workers", type=int, help="processes for a share or a gather (default: launch.workers)")
+    stage.add_argument("--until", metavar="STAGE", default="report", help="where --gather ends (default: report)")
+    stage.add_argument("--element", help=argparse.SUPPRESS)  # whose worker this process is
 
-    takes_run(verb("status", "say how far a run is"))
+    attempt = verb("attempt", "what slurm/gpu.sbatch asks before and after the ranks of a training")
+    attempt.add_argument("when", choices=("begin", "end"))
+    takes_run(attempt)
+    attempt.add_argument("--job", required=True)
+    attempt.add_argument("--restart", type=int, default=0, help="how often the job was queued again")
+    attempt.add_argument("--nodes", required=True, help="their names, with commas")
+    attempt.add_argument("--ranks", type=int, required=True)
+    attempt.add_argument("--signal", default="", help="that the job was sent: USR1, TERM")
+    attempt.add_argument("--state", default="", help="what Slurm says of the job")
+
+    takes_run(verb("status", "say how far a run is, and how its jobs stand in the queue"))
+    takes_run(verb("cancel", "take a run's jobs out of the queue; what was finished is kept"))
+    logs = verb("logs", "name the logs of a stage, and show the end of the newest")
+    logs.add_argument("name", metavar="STAGE")
+    takes_run(logs)
     takes_run(verb("report", "write RUN/report.html anew"))
 
     trace = verb("trace", "say where a document went, and why")
@@ -141,6 +165,7 @@ def fail(message: str, code: int) -> int:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    from pipeline.queueing import refuse_jobs, run_in_queue
     from pipeline.runner import Runner
 
     on = [f"launch.on={arguments.on}"] if arguments.on else []
@@ -148,8 +173,14 @@ def run(arguments: argparse.Namespace) -> int:
     directory = prepare(run_directory(arguments))
     display = ProgressDisplay()
     runner = Runner(config, directory, LocalLauncher(), display, verify=arguments.verify, restart=arguments.restart)
-    code = runner(arguments.first, arguments.until)
-    if code == 0 and directory.results.exists() and arguments.until is None:
+    if config.launch.on == "slurm":
+        code = run_in_queue(runner, arguments.first, arguments.until, detach=arguments.detach)
+    elif arguments.detach:
+        raise UserError("--detach leaves jobs to a queue: add --on slurm")
+    else:
+        refuse_jobs(directory)
+        code = runner(arguments.first, arguments.until)
+    if code == 0 and not arguments.detach and directory.results.exists() and arguments.until is None:
         for line in closing_lines(directory):
             display.say(line)
     return code
@@ -187,11 +218,42 @@ def plan(arguments: argparse.Namespace) -> int:
 
 
 def stage(arguments: argparse.Namespace) -> int:
-    from pipeline.by_hand import run_by_hand
+    from pipeline import by_hand
+    from pipeline.shares import element_name, parse_share
 
     name, _, step = arguments.name.partition("/")
-    tasks = None if arguments.seal else task_range(arguments.task)
-    return run_by_hand(runner_of(arguments.run), name, step or None, tasks)
+    runner, workers = runner_of(arguments.run), arguments.workers
+    if workers is not None and workers < 1:
+        raise UserError(f"--workers must be at least 1, got {workers}")
+    if arguments.seal:
+        return by_hand.do_seal(runner, name)
+    if arguments.gather:
+        if workers:
+            runner.config = replace(runner.config, launch=replace(runner.config.launch, workers=workers))
+        return by_hand.gather(runner, name, step or None, arguments.until)
+    if arguments.share:
+        share = parse_share(arguments.share, arguments.element or element_name())
+        workers = None if arguments.element else workers or runner.config.launch.workers
+        return by_hand.do_share(runner, name, step or None, share, workers=workers)
+    return by_hand.do_tasks(runner, name, step or None, task_range(arguments.task))
+
+
+def attempt(arguments: argparse.Namespace) -> int:
+    from pipeline import attempt as attempts
+
+    directory = open_run(arguments.run)
+    config = load_config(directory.config)
+    this = attempts.Attempt(arguments.job, arguments.restart, arguments.nodes.split(","), arguments.ranks)
+    if arguments.when == "begin":
+        port = attempts.begin(config, directory, this)
+        print("" if port is None else port)
+        return 0
+    verdict = attempts.end(config, directory, this, signal=arguments.signal, state=arguments.state)
+    for line in attempts.last_words(directory, this, verdict):
+        print(line, file=sys.stderr)
+    print(f"text2lm: {verdict.reason}", file=sys.stderr)
+    print(",".join(verdict.exclude))
+    return verdict.code
 
 
 def runner_of(root: Path) -> Runner:
@@ -215,8 +277,33 @@ def task_range(text: str) -> range:
 
 def status(arguments: argparse.Namespace) -> int:
     from pipeline.plan import status_lines
+    from pipeline.queueing import queue_lines
 
-    print("\n".join(status_lines(open_run(arguments.run))))
+    directory = open_run(arguments.run)
+    print("\n".join([*status_lines(directory), *queue_lines(directory)]))
+    return 0
+
+
+def cancel(arguments: argparse.Namespace) -> int:
+    from pipeline.queueing import cancel_jobs
+
+    print(cancel_jobs(open_run(arguments.run)))
+    return 0
+
+
+def logs(arguments: argparse.Namespace) -> int:
+    from pipeline.stages import stage_named
+    from pipeline.watching import log_files
+
+    directory, stage = open_run(arguments.run), stage_named(arguments.name)
+    files = log_files(directory, stage.name)
+    if not files:
+        raise UserError(
+            f"{directory.logs} has no log of {stage.name}; text2lm status --run {directory.root} says how far it is"
+        )
+    print("\n".join(map(str, files)))
+    print(f"\n==> the end of {files[-1]}")
+    print("\n".join(files[-1].read_text(errors="replace").splitlines()[-LOG_LINES:]))
     return 0
 
 
@@ -312,7 +399,10 @@ VERBS = {
     "run": run,
     "plan": plan,
     "stage": stage,
+    "attempt": attempt,
     "status": status,
+    "cancel": cancel,
+    "logs": logs,
     "report": report,
     "trace": trace,
     "batch": batch,

@@ -28,7 +28,7 @@ from data_prep.settings import (
     SplitSettings,
     TokenizerSettings,
 )
-from launch.settings import LaunchSettings
+from launch.settings import LaunchSettings, SlurmSettings
 from pretrain.architecture import ModelSettings
 from pretrain.checks import batch_problems, deepspeed_problems, keep_best_problems, sample_problems
 from pretrain.presets import PRESETS
@@ -53,6 +53,7 @@ class RunConfig:
     wandb: WandbSettings = field(default_factory=WandbSettings)
     deepspeed: dict[str, Any] = field(default_factory=dict)  # handed through to DeepSpeed: how to run, never what
     launch: LaunchSettings = field(default_factory=LaunchSettings)
+    slurm: SlurmSettings = field(default_factory=SlurmSettings)
 
     def problems(self) -> list[str]:
         """Sentences about values that cannot work; empty when all is well."""

@@ -19,14 +19,12 @@ def sign(context: Context, task: int) -> Result:
     """A shard's content digests, lengths and MinHash signatures, one row a document."""
     from data_prep.dedup import content_digest, sign
 
-    documents = list(read_documents(context.run.root, context.shard(task)))
-    signatures = [signature.tobytes() for signature in sign(document.text for document in documents)]
-    columns: dict[str, list[Any]] = {
-        "id": [document.id for document in documents],
-        "digest": [content_digest(document.text) for document in documents],
-        "characters": [len(document.text) for document in documents],
-        "signature": signatures,
-    }
+    documents, ahead = itertools.tee(read_documents(context.run.root, context.shard(task)))  # one in memory at a time
+    columns: dict[str, list[Any]] = {"id": [], "digest": [], "characters": [], "signature": []}
+    for document, signature in zip(documents, sign(document.text for document in ahead), strict=True):
+        row = (document.id, content_digest(document.text), len(document.text), signature.tobytes())
+        for column, value in zip(columns.values(), row, strict=True):
+            column.append(value)
     out = context.run.work("dedup", "sign") / part_name(task)
     save_table(out, pa.table(columns))
     return Result([out])

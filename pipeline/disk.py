@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from data_prep.shards import LARGEST_SHARD_BYTES, SHARDS, SMALLEST_SHARD_BYTES
+from data_prep.shards import shard_bytes
 from data_prep.tokens import dtype_for
 from pipeline.config import RunConfig
 from pipeline.receipt import Manifest
 from pipeline.run_dir import RunDir
+from pipeline.stage import Stage
 from pipeline.token_steps import TOKEN_FILE_BYTES
 from pretrain.cost import parameter_count
 from pretrain.memory import FRAGMENT_BYTES
@@ -21,6 +23,7 @@ PACKED = 3  # times that English text shrinks in a parquet file; 2.5 to 5 are co
 BYTES_PER_TOKEN = 4  # of text: a little below English by GPT-2's tokenizer
 TOKENIZER_BYTES = 70  # an entry of the vocabulary, with its merge
 METRICS_BYTES = 500  # a step
+PER_SHARD = {"ingest": 1, "clean": 2, "dedup": 2, "scrub": 1, "split": 2}  # files: a part, ledger, the other side
 
 Size = dict[str, Any]  # {"bytes", "files", "exact"}
 
@@ -54,16 +57,16 @@ def source_bytes(config: RunConfig) -> int:
 def there(run: RunDir, manifest: Manifest) -> Size:
     """What a finished stage has left."""
     files = {path for path in run.stage(manifest.stage).rglob("*") if path.is_file()}
-    files |= {run.root / item["path"] for item in manifest.outputs}  # the report lies beside its stage
+    outputs = [] if manifest.emptied else manifest.outputs
+    files |= {run.root / item["path"] for item in outputs}  # the report lies beside its stage
     return {"bytes": sum(path.stat().st_size for path in files), "files": len(files), "exact": True}
 
 
 def foretold(name: str, config: RunConfig, text: int, vocab_size: int) -> tuple[int, int]:
     """(bytes, files) of a stage to come that reads `text` bytes of documents."""
     model, sources = config.model, len(config.source)
-    shards = math.ceil(text / min(max(text // SHARDS, SMALLEST_SHARD_BYTES), LARGEST_SHARD_BYTES))
-    if name in ("ingest", "clean", "dedup", "scrub", "split"):
-        return text // PACKED, shards * (3 if name == "ingest" else 2)  # parts, and ledgers or the other side
+    if name in PER_SHARD:
+        return text // PACKED, math.ceil(text / shard_bytes(text, text)) * PER_SHARD[name]
     if name == "tokenizer":
         return TOKENIZER_BYTES * vocab_size, 1
     if name == "tokens":
@@ -76,6 +79,20 @@ def foretold(name: str, config: RunConfig, text: int, vocab_size: int) -> tuple[
     if name == "export":
         return 4 * parameter_count(model, vocab_size) + TOKENIZER_BYTES * vocab_size, 5
     return 100_000, 1
+
+
+def most_at_once(sizes: dict[str, Size], stages: Sequence[Stage], *, keep_intermediates: bool) -> tuple[int, int]:
+    """(bytes, files) when the disk is fullest. What is dropped is there until the last stage that reads it is done."""
+    goes: dict[str, int] = {}  # after which stage
+    for stage in stages:
+        readers = [number for number, reader in enumerate(stages) if stage.name in reader.needs]
+        goes[stage.name] = max(readers) if stage.intermediate and not keep_intermediates else len(stages)
+    there = [
+        [sizes[stage.name] for stage in stages[: number + 1] if goes[stage.name] >= number]
+        for number in range(len(stages))
+    ]
+    most_bytes, most_files = (max(sum(size[what] for size in now) for now in there) for what in ("bytes", "files"))
+    return most_bytes, most_files
 
 
 def most_checkpoints(keep: CheckpointSettings, steps: int) -> int:

@@ -25,7 +25,7 @@ def shards_of(*needs: str) -> Callable[[Context], list[Shard]]:
     def plan(context: Context) -> list[Shard]:
         parts = sorted(part for name in needs for part in context.parts(name))
         by_directory = itertools.groupby(parts, key=lambda part: str(Path(part).parent))
-        return [shard for _, group in by_directory for shard in cut(row_groups(context.run.root, list(group)))]
+        return cut(*(row_groups(context.run.root, list(group)) for _, group in by_directory))
 
     return plan
 
@@ -45,7 +45,7 @@ def map_documents(context: Context, task: int, change: Callable[[Document], Docu
                 counts.documents_out += 1
                 counts.bytes += len(result.text.encode())
                 writer.write(result)
-    return Result([part, dropped], counts)
+    return Result([part, *ledger.files], counts)
 
 
 def clean(context: Context, task: int) -> Result:

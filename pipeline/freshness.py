@@ -12,15 +12,24 @@ from pipeline.stage import Context, Stage
 NEVER_RUN = "it has not run yet"
 
 
-def why_stale(context: Context) -> str | None:
-    """A sentence on why the stage must be done again, or None when it is fresh. Its `needs` must be sealed."""
+def why_stale(context: Context, stages: Sequence[Stage]) -> str | None:
+    """A sentence on why the stage must be done again, or None when it is fresh. Its `needs` must be sealed.
+
+    One whose parts were dropped is fresh as long as the stages (of `stages`) that read it are. Those are looked at for
+    each such stage in a row; with `verify` the files at its end are hashed as often, in place of those that are gone.
+    """
     stage, run = context.stage, context.run
     manifest = Manifest.load(run.manifest(stage.name))
     if manifest is None:
         return "it was started and not finished" if run.plan(stage.name).exists() else NEVER_RUN
     if manifest.key != context.key():
         return changed(manifest, context)
-    return damage(run.root, [*manifest.outputs, *manifest.ledgers], verify=context.verify)
+    if not manifest.emptied:
+        return damage(run.root, [*manifest.outputs, *manifest.ledgers], verify=context.verify)
+    for reader in stages:
+        if stage.name in reader.needs and why_stale(context.at(reader), stages):
+            return f"its parts were dropped and {reader.name}, which reads them, must be done again"
+    return damage(run.root, manifest.ledgers, verify=context.verify)
 
 
 def sealed_stages(run: RunDir, stages: Sequence[Stage]) -> dict[str, Manifest]:

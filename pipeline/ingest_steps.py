@@ -28,7 +28,7 @@ def plan(context: Context) -> list[Shard]:
 
     # by name: the order of the tables in the config changes nothing
     sources = sorted(context.config.source, key=lambda source: source.name)
-    return [shard for source in sources for shard in cut(pieces(source, find_inputs(source)))]
+    return cut(*(pieces(source, find_inputs(source)) for source in sources))
 
 
 def read(context: Context, task: int) -> Result:
@@ -49,7 +49,7 @@ def read(context: Context, task: int) -> Result:
                 else:
                     counts.documents_out += 1
                     writer.write(row)
-    return Result([part, quarantine], counts)
+    return Result([part, *ledger.files], counts)
 
 
 def ids(context: Context, task: int) -> Result:
@@ -89,16 +89,17 @@ def write(context: Context, task: int) -> Result:
                 counts.bytes += len(document.text.encode())
                 tally[document.source] += 1
                 writer.write(document)
-    return Result([part, quarantine], counts, tally)
+    return Result([part, *ledger.files], counts, tally)
 
 
 def facts(context: Context, tally: dict[str, int]) -> dict[str, Any]:
     """Documents by source; a source that holds none is an error here, and not ten stages later."""
     for source in context.config.source:
         if not tally.get(source.name):
-            reason = commonest_reason(context.directory / "quarantine", source.name) or "no rows"
+            reason = commonest_reason(context.directory / "quarantine", source.name)
+            seen = f"{reason}; see {context.directory}/quarantine" if reason else "no rows"
             raise UserError(
-                f"source '{source.name}' gave no document ({reason}); see {context.directory}/quarantine, "
-                "and check its paths, text_field and id_field in the config"
+                f"source '{source.name}' gave no document ({seen}); "
+                "check its paths, text_field and id_field in the config"
             )
     return {"sources": tally}

@@ -22,26 +22,39 @@ from pipeline.training_steps import trained_job
 
 
 def trace(config: RunConfig, run: RunDir, document_id: str) -> list[str]:
-    """One line a stage. Raises `UserError` for an unknown id."""
+    """One line a stage. Raises `UserError` for an unknown id.
+
+    Where a stage's parts were dropped, a document that a later stage knows was kept.
+    """
     lines: list[str] = []
+    dropped: list[str] = []  # stages without parts, since the last place where the document was found
     for name, manifest in sealed_stages(run, STAGES).items():
         if not manifest.counts.documents_in:
             continue
+        found = []
         for path, row in find_rows(run.root, [item["path"] for item in manifest.ledgers], document_id):
             detail = f" {row['detail']}" if row["detail"] else ""
             excerpt = " ".join(shown(row["excerpt"]).split())
-            lines.append(f'{name:<10} {Path(path).parent.name}: {row["reason"]}{detail}; it begins "{excerpt}"')
+            found.append(f'{name:<10} {Path(path).parent.name}: {row["reason"]}{detail}; it begins "{excerpt}"')
         for path, _ in find_rows(run.root, parts_of(manifest), document_id):
-            lines.append(f"{name:<10} kept in {path}")
+            found.append(f"{name:<10} kept in {path}")
+        if found:
+            lines += [f"{stage:<10} kept; the parts are dropped since" for stage in dropped] + found
+            dropped = []
+        if manifest.emptied:
+            dropped.append(name)
     if not lines:
         need_stage(run, "ingest")
-        raise UserError(f"no document '{document_id}' in {run.root}; ids look like {example_id(run)}")
+        gone = f" that is still to be told of (the parts of {', '.join(dropped)} are dropped)" if dropped else ""
+        raise UserError(f"no document '{document_id}' in {run.root}{gone}; ids look like {example_id(run)}")
     lines += token_lines(config, run, document_id)
     return lines
 
 
 def parts_of(manifest: Manifest) -> list[str]:
-    return [item["path"] for item in manifest.outputs if item["path"].endswith(".parquet")]
+    """Those that are there: none of a stage whose parts were dropped."""
+    outputs = [] if manifest.emptied else manifest.outputs
+    return [item["path"] for item in outputs if item["path"].endswith(".parquet")]
 
 
 def find_rows(root: Path, paths: list[str], document_id: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -68,10 +81,11 @@ def token_lines(config: RunConfig, run: RunDir, document_id: str) -> Iterator[st
 
 
 def example_id(run: RunDir) -> str:
-    for item in need_stage(run, "ingest").outputs:
-        ids = pq.read_table(run.root / item["path"], columns=["id"])["id"]
-        if len(ids):
-            return f"'{ids[0]}'"
+    for manifest in sealed_stages(run, STAGES).values():
+        for path in parts_of(manifest):
+            ids = pq.read_table(run.root / path, columns=["id"])["id"]
+            if len(ids):
+                return f"'{ids[0]}'"
     return "'source:file#row'"
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from data_prep.files import UserError, last_json_line, read_record
 from pipeline.config import RunConfig
-from pipeline.disk import disk, free_bytes
+from pipeline.disk import disk, free_bytes, most_at_once
 from pipeline.freshness import NEVER_RUN, changed_settings, sealed_stages, why_stale
-from pipeline.receipt import Manifest
+from pipeline.receipt import Manifest, Receipts
 from pipeline.run_dir import RunDir
 from pipeline.stage import Context
 from pipeline.stages import STAGES
@@ -42,6 +42,8 @@ def plan(config: RunConfig, run: RunDir, *, mfu: float = 0.4, peak_tflops: float
     flops = flops_per_token(model, vocab_size) * tokens
     precision = resolve_precision(train.precision)
     stored = parameter_count(model, model.padded_vocab(vocab_size))
+    sizes = disk(config, run, stages, vocab_size)
+    most_bytes, most_files = most_at_once(sizes, STAGES, keep_intermediates=config.launch.keep_intermediates)
     peak, whose = (peak_tflops, "as given") if peak_tflops else peak_here(precision)
     return {
         "run": str(run.root),
@@ -66,7 +68,9 @@ def plan(config: RunConfig, run: RunDir, *, mfu: float = 0.4, peak_tflops: float
         "zero_stage": train.zero_stage,
         "memory": memory(config, vocab_size, precision),
         "snapshot_bytes": snapshot_bytes(stored, ranks=ranks) if config.checkpoint.async_ else 0,
-        "disk": disk(config, run, stages, vocab_size),
+        "disk": sizes,
+        "disk_bytes": most_bytes,
+        "disk_files": most_files,
         "free_bytes": free_bytes(run.root),
     }
 
@@ -140,7 +144,7 @@ def why_to_do(context: Context, waiting: list[str]) -> str | None:
         return "; ".join([*found, "needs --restart or --run NEW"])
     if waiting:
         return "; ".join(found) or NEVER_RUN
-    return why_stale(context)
+    return why_stale(context, STAGES)
 
 
 def plan_lines(facts: dict[str, Any]) -> list[str]:
@@ -170,9 +174,8 @@ def plan_lines(facts: dict[str, Any]) -> list[str]:
             f"and {facts['snapshot_bytes'] / 2**30:.2f} GiB of host memory each for checkpoint.async: the copy that is "
             "written while training goes on"
         )
-    sizes = facts["disk"].values()
-    total, files = sum(size["bytes"] for size in sizes), sum(size["files"] for size in sizes)
-    lines += ["", f"disk       about {readable(total)} in {files:,} files; {readable(facts['free_bytes'])} are free"]
+    most, free = readable(facts["disk_bytes"]), readable(facts["free_bytes"])
+    lines += ["", f"disk       at most about {most} in {facts['disk_files']:,} files at once; {free} are free"]
     for name, size in facts["disk"].items():
         seen = "is there" if size["exact"] else "to come, about"
         lines.append(f"  {name:<10}{readable(size['bytes']):>10}{size['files']:>10,} files  {seen}")
@@ -217,7 +220,7 @@ def status_lines(run: RunDir) -> list[str]:
             lines.append(f"{stage.name:<10} waiting")
             continue
         row = last_json_line(run.metrics) if stage.name == "pretrain" else None
-        receipts = len(list((run.stage(stage.name) / "receipts").glob("*.json")))
+        receipts = sum(len(Receipts(run, stage.name).done_tasks(step.name)) for step in stage.steps)
         how_far = f"step {row['step']:,}, loss {row['loss'] or math.nan:.3f}" if row else f"{receipts} tasks finished"
         lines.append(f"{stage.name:<10} begun    {how_far}")
     return lines

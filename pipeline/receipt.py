@@ -1,18 +1,29 @@
 """Receipts and manifests: signed statements of what was made, from what, under which settings.
 
-A task leaves a receipt, a stage a manifest; both are written last. A key is a hash of the stage's name and version, of
-the identity settings it reads and of the digests of its inputs: never of times, never of the number of workers.
+A task leaves a receipt, a stage a manifest; both are written last. With the manifest the receipts are packed, a file a
+step: a stage may have thousands of tasks, and file systems count files. A key is a hash of the stage's name and
+version, of the identity settings it reads and of the digests of its inputs: never of times or the number of workers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+import json
+from collections.abc import Collection, Iterable
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from data_prep.counts import Counts
-from data_prep.files import canonical_json, digest_bytes, digest_file, read_record, write_json
+from data_prep.files import (
+    atomic_write,
+    canonical_json,
+    digest_bytes,
+    digest_file,
+    read_json_lines,
+    read_record,
+    write_json,
+)
+from pipeline.run_dir import RunDir
 
 Entry = dict[str, Any]  # {"path" (relative to RUN), "bytes", "mtime_ns", "digest"}
 
@@ -66,8 +77,7 @@ class Receipt:
     seconds: float
 
     def save(self, path: Path) -> None:
-        counts = self.counts.to_json() if self.counts else None
-        write_json(path, asdict(self) | {"counts": counts})
+        write_json(path, asdict(self))
 
     @staticmethod
     def load(path: Path) -> Receipt | None:
@@ -76,6 +86,69 @@ class Receipt:
     @staticmethod
     def from_json(raw: dict[str, Any]) -> Receipt:
         return Receipt(**raw | {"counts": Counts(**raw["counts"]) if raw["counts"] else None})
+
+
+@dataclass
+class Receipts:
+    """The receipts of a stage: a file a task (`STEP-00012.json`); once it is sealed, a file a step (`STEP.jsonl`).
+
+    The file of a task holds, where there is one, and not its line in the pack: it was done again since.
+    """
+
+    run: RunDir
+    stage: str
+    _packs: dict[str, dict[int, Receipt]] = field(default_factory=dict)  # by step; each is read once
+
+    def load(self, step: str, task: int) -> Receipt | None:
+        return Receipt.load(self.run.receipt(self.stage, step, task)) or self._packed(step).get(task)
+
+    def save(self, step: str, task: int, receipt: Receipt) -> None:
+        receipt.save(self.run.receipt(self.stage, step, task))
+
+    def done_tasks(self, step: str) -> set[int]:
+        """Those that have a receipt, whatever it says."""
+        own = (path.stem.rpartition("-")[2] for path in self.run.receipts(self.stage).glob(f"{step}-*.json"))
+        return {int(number) for number in own if number.isdecimal()} | self._packed(step).keys()
+
+    def pack(self, step: str, receipts: Collection[Receipt]) -> None:
+        """Publish the receipts of all tasks, in order. The tasks' own files stay: `clear` removes them."""
+        self._publish(step, dict(enumerate(receipts)))
+
+    def forget(self, step: str, tasks: Collection[int]) -> None:
+        """These are to be done again."""
+        for task in tasks:
+            self.run.receipt(self.stage, step, task).unlink(missing_ok=True)
+        packed = self._packed(step)
+        if not packed.keys().isdisjoint(tasks):
+            self._publish(step, {task: receipt for task, receipt in packed.items() if task not in tasks})
+
+    def clear(self) -> None:
+        """Remove the tasks' own files (receipts, notes of failures) where a pack holds the receipt."""
+        for path in self.run.receipts(self.stage).glob("*-*.json"):
+            step, _, task = path.name.partition(".")[0].rpartition("-")
+            if int(task) in self._packed(step):
+                path.unlink()
+
+    def _publish(self, step: str, packed: dict[int, Receipt]) -> None:
+        path = self.run.pack(self.stage, step)
+        lines = [json.dumps({"task": task} | asdict(receipt), ensure_ascii=False) for task, receipt in packed.items()]
+        if lines:
+            atomic_write(path, "".join(f"{line}\n" for line in lines))
+        else:
+            path.unlink(missing_ok=True)
+        self._packs[step] = packed
+
+    def _packed(self, step: str) -> dict[int, Receipt]:
+        if step not in self._packs:
+            path = self.run.pack(self.stage, step)
+            self._packs[step] = read_record(path, unpack, read_json_lines) if path.exists() else {}
+        return self._packs[step]
+
+
+def unpack(rows: list[dict[str, Any]]) -> dict[int, Receipt]:
+    if not rows:
+        raise ValueError("a pack without receipts is never written")
+    return {row.pop("task"): Receipt.from_json(row) for row in rows}
 
 
 @dataclass(frozen=True)
@@ -92,6 +165,7 @@ class Manifest:
     counts: Counts
     seconds: float  # of work, summed over tasks
     facts: dict[str, Any]  # what else the stage found out, for people and the report
+    emptied: bool = False  # the outputs were removed: every stage that reads them was done
 
     def read(self, upstream: Manifest) -> bool:
         """Whether this was made from what `upstream` holds."""
@@ -112,6 +186,7 @@ class Manifest:
                 "inputs": self.inputs,
                 "outputs": self.outputs,
                 "ledgers": self.ledgers,
+                "emptied": self.emptied,
             },
         )
 

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.files import UserError
+from launch.job import JobError
+from launch.slurm import SlurmRefused, is_running, this_job
 
 HEARTBEAT_SECONDS = 30
 SILENT_SECONDS = 600  # a holder on another host that has not been heard of for so long is gone
@@ -33,6 +35,11 @@ class RunDir:
     @property
     def logs(self) -> Path:
         return self.root / "logs"
+
+    @property
+    def slurm(self) -> Path:
+        """What was put into the queue, and what became of it."""
+        return self.root / "slurm"
 
     @property
     def tokenizer(self) -> Path:
@@ -87,8 +94,19 @@ class RunDir:
     def plan(self, stage: str) -> Path:
         return self.root / stage / "plan.json"
 
+    def receipts(self, stage: str) -> Path:
+        return self.root / stage / "receipts"
+
     def receipt(self, stage: str, step: str, task: int) -> Path:
-        return self.root / stage / "receipts" / f"{step}-{task:05d}.json"
+        return self.receipts(stage) / f"{step}-{task:05d}.json"
+
+    def pack(self, stage: str, step: str) -> Path:
+        """The receipts of a sealed stage's step."""
+        return self.receipts(stage) / f"{step}.jsonl"
+
+    def claims(self, stage: str) -> Path:
+        """Which element of an array does which task."""
+        return self.root / stage / "claims"
 
     def work(self, stage: str, step: str) -> Path:
         """Intermediate files between a stage's steps; gone once the stage is sealed."""
@@ -98,22 +116,15 @@ class RunDir:
     def lock(self) -> Iterator[None]:
         """Hold the run for this process. No flock: network file systems do not keep its promise.
 
-        The lock is a file made by exclusive link, with host, process and a heartbeat. One whose process is gone, or
-        whose host has been silent for ten minutes, is taken over. Raises `UserError` when somebody else holds it.
+        The lock is a file made by exclusive link, with host, process, batch job and a heartbeat. One whose process or
+        job is gone, or whose host has been silent for ten minutes, is taken over. Raises `UserError` when somebody else
+        holds it.
         """
         self.root.mkdir(parents=True, exist_ok=True)
         path = self.root / "lock.json"
         host, pid = socket.gethostname(), os.getpid()
-        mine = {"host": host, "pid": pid, "started": process_start(pid)}
-        claim = self.root / f".lock.{host}.{pid}"
-        try:
-            claim.write_text(json.dumps(mine))
-            try:
-                os.link(claim, path)
-            except FileExistsError:
-                take_over(path, claim)
-        finally:
-            claim.unlink(missing_ok=True)
+        mine = {"host": host, "pid": pid, "started": process_start(pid), "job": this_job()}
+        self._take(path, mine)
         stop = threading.Event()
         heart = threading.Thread(target=beat, args=(path, stop), daemon=True)
         heart.start()
@@ -127,6 +138,26 @@ class RunDir:
             if read_lock(path) == mine:
                 path.unlink()
 
+    def take_for_job(self, job: str) -> None:
+        """Hold the run for a batch job, beyond the life of this process: until the job ends, or `leave_for_job`."""
+        self._take(self.root / "lock.json", {"host": socket.gethostname(), "pid": 0, "started": 0, "job": job})
+
+    def leave_for_job(self, job: str) -> None:
+        holder = read_lock(self.root / "lock.json")
+        if holder and holder["pid"] == 0 and holder["job"] == job:
+            (self.root / "lock.json").unlink()
+
+    def _take(self, path: Path, mine: dict[str, Any]) -> None:
+        claim = self.root / f".lock.{socket.gethostname()}.{os.getpid()}"
+        try:
+            claim.write_text(json.dumps(mine))
+            try:
+                os.link(claim, path)
+            except FileExistsError:
+                take_over(path, claim)
+        finally:
+            claim.unlink(missing_ok=True)
+
 
 def take_over(path: Path, claim: Path) -> None:
     """Put `claim` in the place of a lock whose holder is gone; `UserError` when it is not, or when another is faster.
@@ -135,10 +166,8 @@ def take_over(path: Path, claim: Path) -> None:
     """
     holder = read_lock(path)
     if holder and is_alive(holder, path):
-        raise UserError(
-            f"{path.parent} is in use by process {holder['pid']} on {holder['host']}; "
-            "wait for it, or name another directory with --run"
-        )
+        who = f"process {holder['pid']} on {holder['host']}" if holder["pid"] else f"Slurm's job {holder['job']}"
+        raise UserError(f"{path.parent} is in use by {who}; wait for it, or name another directory with --run")
     guard = path.with_name(".lock.takeover")
     try:
         os.link(claim, guard)
@@ -170,9 +199,15 @@ def read_lock(path: Path) -> dict[str, Any] | None:
 
 
 def is_alive(holder: dict[str, Any], path: Path) -> bool:
-    if holder["host"] == socket.gethostname():
+    """Of a process on another host it is known by its job, or by how long it has been silent."""
+    if holder["pid"] and holder["host"] == socket.gethostname():
         return bool(process_start(holder["pid"]) == holder["started"])
-    return time.time() - path.stat().st_mtime < SILENT_SECONDS
+    if job := holder.get("job"):
+        if job == this_job():  # an earlier attempt: it has ended, or this one would not run
+            return False
+        with contextlib.suppress(SlurmRefused, JobError):
+            return is_running(job)
+    return not holder["pid"] or time.time() - path.stat().st_mtime < SILENT_SECONDS
 
 
 def process_start(pid: int) -> int | None:

@@ -15,6 +15,7 @@ from types import FrameType
 
 from data_prep.files import UserError, last_json_line, read_json
 from launch.job import Job, JobError, Launcher, State, Status
+from pipeline.clearing import clear
 from pipeline.config import RunConfig, save_config
 from pipeline.freshness import NEVER_RUN, why_stale
 from pipeline.progress import GrowingLog, ProgressDisplay
@@ -54,6 +55,7 @@ class Runner:
     display: ProgressDisplay
     verify: bool = False
     restart: bool = False
+    hands_over: bool = False  # work on shards and training are left to jobs of their own
     stop_signals: list[int] = field(default_factory=list)  # received so far
     _waiting: bool = False  # for a job
 
@@ -69,22 +71,24 @@ class Runner:
             if last >= place("pretrain") and not self.restart:
                 refuse_other_settings(self.context(stage_named("pretrain")))
             save_config(self.config, self.run.config)
-            return self._until_paused(lambda: self._walk(STAGES[: last + 1], forced))
+            return self.until_paused(lambda: self._walk(STAGES[: last + 1], forced))
 
     def train(self, context: Context, step: Step) -> int:
         """Run a parallel program alone, by hand."""
         check_training(context)
-        return self._until_paused(lambda: self._run_program(context, step))
+        return self.until_paused(lambda: self._run_program(context, step))
 
     def update(self, stage: Stage) -> int:
         """Bring one stage up to date; what it needs must be."""
         context = self.context(stage)
-        if why_stale(context) is None:
+        if why_stale(context, STAGES) is None:
             return DONE
-        return self._until_paused(lambda: self._do(context))
+        return self.until_paused(lambda: self.do(context))
 
-    def _until_paused(self, work: Callable[[], None]) -> int:
-        numbers = [*SIGNALS, *(signal.Signals[name] for name in self.config.checkpoint.stop_signals)]
+    def until_paused(self, work: Callable[[], object]) -> int:
+        """Do it, listening to signals; the exit code."""
+        names = {*self.config.checkpoint.stop_signals, f"SIG{self.config.slurm.warning_signal}"} - {"SIGTERM"}
+        numbers = [*SIGNALS, *(signal.Signals[name] for name in names)]
         if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # nohup
             numbers.remove(signal.SIGHUP)
         before = {number: signal.signal(number, self._stop) for number in numbers}
@@ -97,6 +101,11 @@ class Runner:
                 signal.signal(number, handler)
         return DONE
 
+    @property
+    def out_of_time(self) -> bool:
+        """Whether it was the warning before a time limit that stopped the work, and nothing else."""
+        return set(self.stop_signals) == {signal.Signals[f"SIG{self.config.slurm.warning_signal}"]}
+
     def context(self, stage: Stage) -> Context:
         return Context(self.config, self.run, stage, verify=self.verify)
 
@@ -108,53 +117,65 @@ class Runner:
 
     def _walk(self, stages: Sequence[Stage], forced: int) -> None:
         redone = 0
+        self.forget(stages[forced:])
         for number, stage in enumerate(stages):
             context = self.context(stage)
-            reason = why_stale(context)
+            reason = why_stale(context, STAGES)
             if stage.keeps and self.restart:
                 reason = "asked for with --restart"
             elif number >= forced and not stage.keeps:
                 reason = "asked for with --from"
-                self.run.manifest(stage.name).unlink(missing_ok=True)
-                self.run.plan(stage.name).unlink(missing_ok=True)
             if reason is None:
-                shutil.rmtree(context.directory / "work", ignore_errors=True)  # a kill can come after the seal
+                clear(context, STAGES)  # a kill can come after the seal
                 continue
             if not redone and not self.restart and training_begun(self.run) and number < place("pretrain"):
                 self.display.say("the training that is there keeps its checkpoints; on other data it cannot go on")
             redone += 1
             if reason != NEVER_RUN:
                 self.display.say(f"{stage.name}: {reason}")
-            self._do(context)
+            self.do(context)
         fresh = len(stages) - redone
         if not redone:
             self.display.say(f"nothing to do: all {fresh} stages are fresh in {self.run.root}")
         elif fresh:
             self.display.say(f"{redone} stages done, {fresh} were fresh")
 
-    def _do(self, context: Context) -> None:
+    def forget(self, stages: Sequence[Stage]) -> None:
+        """These are to be done again, fresh or not. All at once: one whose parts were dropped has to know who wants
+        them."""
+        for stage in stages:
+            if not stage.keeps:
+                self.run.manifest(stage.name).unlink(missing_ok=True)
+                self.run.plan(stage.name).unlink(missing_ok=True)
+
+    def do(self, context: Context) -> bool:
+        """Bring one stage up to date; False when it was handed over before it was sealed."""
         stage, started = context.stage, time.monotonic()
         if stage.keeps:
             if not self.restart:
                 refuse_other_data(context)
             check_training(context)
             if self.restart:
-                self._set_aside(stage)
+                self.set_aside(stage)
         begin(context)
         self.run.manifest(stage.name).unlink(missing_ok=True)  # until it is sealed anew
         for step in stage.steps:
             pending = [task for task in range(context.tasks(step)) if not is_done(context, step, task)]
-            for task in pending:  # one that --verify found damaged looks whole to a worker
-                self.run.receipt(stage.name, step.name, task).unlink(missing_ok=True)
+            context.receipts.forget(step.name, pending)  # one that --verify found damaged looks whole to a worker
             if not pending:
                 continue
+            if self.hands_over and (step.each_shard or step.program):
+                self.display.say(f"{stage.name}/{step.name}: {len(pending)} of {context.tasks(step)} tasks to do")
+                return False
             if step.program:
                 self._run_program(context, step)
             else:
                 self._run_tasks(context, step, pending)
         manifest = seal(context)
+        clear(context, STAGES)
         line = stage.say(manifest)
         self.display.say(f"{stage.name}: {line}{', ' if line else ''}{time.monotonic() - started:.1f} s")
+        return True
 
     def _run_tasks(self, context: Context, step: Step, pending: list[int]) -> None:
         """Spread the tasks over worker processes, each a range of `text2lm stage NAME/STEP --task A-B`."""
@@ -178,7 +199,7 @@ class Runner:
             done = [task for task, path in receipts.items() if path.exists() and path.stat().st_mtime >= begun - 1]
             return sum(sizes[task] for task in done), f"{len(done)} of {len(pending)} tasks"
 
-        self._wait(job, f"{stage.name}/{step.name}", sum(sizes.values()), look)
+        self.wait(job, f"{stage.name}/{step.name}", sum(sizes.values()), look)
 
     def _run_program(self, context: Context, step: Step) -> None:
         """Start the ranks of a parallel program, wait for its outcome, and collect."""
@@ -204,7 +225,7 @@ class Runner:
                 f"step {row['step']:,} of {steps:,}, loss {loss}, {row['tokens_per_second']:,.0f} tokens/s"
             )
 
-        self._wait(job, job.name, steps, look)
+        self.wait(job, job.name, steps, look)
         outcome = read_json(self.run.outcome)
         if "reason" in outcome:
             raise JobError(f"{context.stage.name} paused: {outcome['reason']}")
@@ -214,7 +235,7 @@ class Runner:
             raise Paused
         run_task(context, step, 0)
 
-    def _wait(self, job: Job, name: str, total: float, look: Callable[[], tuple[float, str]]) -> None:
+    def wait(self, job: Job, name: str, total: float, look: Callable[[], tuple[float, str]]) -> None:
         """Submit, show progress, pass signals on; returns when the job is done, raises when it failed or was paused."""
         passed_on, next_look = 0, 0.0
         self._waiting = True
@@ -245,7 +266,7 @@ class Runner:
                 self.display.say("\n  ".join((f"{name}: the last lines of {status.log}", *shown[-SHOWN_LINES:])))
             raise failure(name, status)
 
-    def _set_aside(self, stage: Stage) -> None:
+    def set_aside(self, stage: Stage) -> None:
         """Move a training out of the way under a free name. Nothing is deleted."""
         directory = self.run.stage(stage.name)
         if training_begun(self.run):

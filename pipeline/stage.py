@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import shutil
 import time
@@ -16,8 +17,10 @@ from data_prep.counts import Counts
 from data_prep.files import UserError, digest_file, read_record, write_json
 from data_prep.shards import Shard, commonest_reason
 from pipeline.config import RunConfig
-from pipeline.receipt import Entry, Manifest, Receipt, damage, entry, key_of
+from pipeline.receipt import Entry, Manifest, Receipt, Receipts, damage, entry, key_of
 from pipeline.run_dir import RunDir
+
+LEDGERS = ("dropped", "quarantine")
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,7 @@ class Stage:
     plan: Callable[[Context], list[Shard]] = lambda context: []
     inputs: Callable[[Context], list[Entry]] | None = None  # None: the outputs of `needs`
     keeps: bool = False  # its directory is never emptied: training resumes inside
+    intermediate: bool = False  # what it makes may go once every stage that needs it is done
     facts: Callable[[Context, dict[str, int]], dict[str, Any]] = lambda context, tally: dict(tally)  # for the manifest
     say: Callable[[Manifest], str] = lambda manifest: ""  # the line for people when it is done
 
@@ -94,10 +98,15 @@ class Context:
     _manifests: dict[str, Manifest] = field(default_factory=dict)
     _inputs: list[Entry] | None = None
     _plan: ShardPlan | None = None
+    _receipts: Receipts | None = None
 
     @property
     def directory(self) -> Path:
         return self.run.stage(self.stage.name)
+
+    def at(self, stage: Stage) -> Context:
+        """The same of another stage."""
+        return Context(self.config, self.run, stage, self.verify)
 
     def upstream(self, name: str) -> Manifest:
         """The manifest of a stage that this one needs."""
@@ -110,6 +119,12 @@ class Context:
                 )
             self._manifests[name] = manifest
         return self._manifests[name]
+
+    @property
+    def receipts(self) -> Receipts:
+        if self._receipts is None:
+            self._receipts = Receipts(self.run, self.stage.name)
+        return self._receipts
 
     def parts(self, name: str) -> list[str]:
         """The parts that an upstream stage made, sorted."""
@@ -147,7 +162,7 @@ class Context:
         """What an earlier step of this stage made, in task order."""
         found = []
         for task in range(self.tasks(self.stage.step(step))):
-            receipt = Receipt.load(self.run.receipt(self.stage.name, step, task))
+            receipt = self.receipts.load(step, task)
             assert receipt is not None, f"{self.stage.name}/{step} task {task} has no receipt"
             found += [self.run.root / item["path"] for item in receipt.outputs]
         return found
@@ -164,7 +179,7 @@ def begin(context: Context) -> None:
     if not context.stage.keeps and context.directory.exists():
         shutil.rmtree(context.directory)
     write_json(plan_path, asdict(ShardPlan(key, context.settings(), context.inputs(), shards)))
-    context._plan = None
+    context._plan = context._receipts = None
 
 
 def begin_beside_others(context: Context) -> None:
@@ -180,7 +195,7 @@ def begin_beside_others(context: Context) -> None:
 
 def is_done(context: Context, step: Step, task: int) -> bool:
     """Whether the task has a receipt for the present key and its outputs are as recorded."""
-    receipt = Receipt.load(context.run.receipt(context.stage.name, step.name, task))
+    receipt = context.receipts.load(step.name, task)
     return (
         receipt is not None
         and receipt.key == context.plan().key
@@ -196,49 +211,54 @@ def run_task(context: Context, step: Step, task: int) -> None:
         result.counts.check()
     outputs = [entry(context.run.root, path) for path in result.outputs]
     receipt = Receipt(context.plan().key, outputs, result.counts, result.tally, time.monotonic() - started)
-    receipt.save(context.run.receipt(context.stage.name, step.name, task))
+    context.receipts.save(step.name, task, receipt)
 
 
 def seal(context: Context) -> Manifest:
-    """Check the accounting over all tasks and write the manifest. Raises `UserError` when work is missing."""
+    """Check the accounting over all tasks, pack the receipts and write the manifest.
+
+    Raises `UserError` when work is missing. What is not needed any more stays: `clear` in `clearing.py` removes it.
+    """
     stage, run = context.stage, context.run
-    receipts: list[Receipt] = []
-    routed: list[Counts] = []
+    done: dict[str, list[Receipt]] = {}
+    total: Counts | None = None
     for step in stage.steps:
         need_done(context, step)
-        loaded = (Receipt.load(run.receipt(stage.name, step.name, task)) for task in range(context.tasks(step)))
-        of_step = [receipt for receipt in loaded if receipt]
-        receipts += of_step
-        counts = [receipt.counts for receipt in of_step if receipt.counts]
+        loaded = (context.receipts.load(step.name, task) for task in range(context.tasks(step)))
+        done[step.name] = [receipt for receipt in loaded if receipt]
+        counts = [receipt.counts for receipt in done[step.name] if receipt.counts]
         if counts:
-            routed.append(sum(counts, Counts()))
-    total = routed[0] if routed else Counts()
-    for following in routed[1:]:
-        total = total.then(following)
+            of_step = sum(counts, Counts())
+            total = total.then(of_step) if total else of_step
+    total = total or Counts()
     total.check()
     check_flow(context, total)
+    receipts = list(itertools.chain.from_iterable(done.values()))
     tally: Counter[str] = Counter()
     for receipt in receipts:
         tally.update(receipt.tally)
     work = f"{stage.name}/work/"
     files = [item for receipt in receipts for item in receipt.outputs if not item["path"].startswith(work)]
-    ledgers = [item for item in files if Path(item["path"]).parent.name in ("dropped", "quarantine")]
+    sorted_out: dict[bool, list[Entry]] = {True: [], False: []}
+    for item in files:
+        sorted_out[Path(item["path"]).parent.name in LEDGERS].append(item)
     manifest = Manifest(
         stage=stage.name,
         version=stage.version,
         key=context.plan().key,
         settings=context.settings(),
         inputs=context.inputs(),
-        outputs=[item for item in files if item not in ledgers],
-        ledgers=ledgers,
+        outputs=sorted_out[False],
+        ledgers=sorted_out[True],
         counts=total,
         seconds=sum(receipt.seconds for receipt in receipts),
         facts=stage.facts(context, dict(sorted(tally.items()))),
     )
-    manifest.save(run.manifest(stage.name))
-    shutil.rmtree(context.directory / "work", ignore_errors=True)
+    for name, of_tasks in done.items():
+        context.receipts.pack(name, of_tasks)
     for leftover in context.directory.rglob(".*.tmp"):  # of a killed task that was done again
         leftover.unlink()
+    manifest.save(run.manifest(stage.name))
     return manifest
 
 
@@ -251,6 +271,16 @@ def need_done(context: Context, step: Step) -> None:
             f"{name} is not finished: task {missing[0]} of {context.tasks(step)} is missing; "
             f"run: text2lm stage {name} --run {context.run.root} --task {missing[0]}-{missing[-1]}"
         )
+
+
+def need_parts(context: Context) -> None:
+    """`UserError` when what the stage reads is there no more."""
+    for name in context.stage.needs:
+        if context.upstream(name).emptied:
+            raise UserError(
+                f"the parts of {name}, which {context.stage.name} reads, were dropped; make them again: "
+                f"text2lm run CONFIG --run {context.run.root} --until {context.stage.name}"
+            )
 
 
 def check_flow(context: Context, total: Counts) -> None:

@@ -54,6 +54,7 @@ STAGES: tuple[Stage, ...] = (
         reads=("source.text_field", "source.id_field"),
         inputs=ingest_steps.inputs,
         plan=ingest_steps.plan,
+        intermediate=True,
         facts=ingest_steps.facts,
         say=say_documents,
     ),
@@ -63,6 +64,7 @@ STAGES: tuple[Stage, ...] = (
         needs=("ingest",),
         reads=("clean", "source.format", "source.rules"),
         plan=document_steps.shards_of("ingest"),
+        intermediate=True,
         say=say_documents,
     ),
     Stage(
@@ -76,6 +78,7 @@ STAGES: tuple[Stage, ...] = (
         needs=("clean",),
         reads=("dedup",),
         plan=document_steps.shards_of("clean"),
+        intermediate=True,
         say=say_documents,
     ),
     Stage(
@@ -84,6 +87,7 @@ STAGES: tuple[Stage, ...] = (
         needs=("dedup",),
         reads=("scrub",),
         plan=document_steps.shards_of("dedup"),
+        intermediate=True,
         say=say_documents,
     ),
     Stage(

@@ -1,0 +1,180 @@
+"""An array of jobs shares the work on shards: each element does its own range of the tasks, then what others left.
+
+Before it does a task an element claims it, by a file that only one can make, so that no two do the same. A claim holds
+its maker's name: an element that is started again takes up what it had claimed. What an element leaves undone for good
+(it was killed and not started again, a task failed) the job behind the array tries once more, and names what fails
+again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+from data_prep.files import UserError, read_json, write_json
+from launch.job import Job, JobError
+from launch.slurm import this_job
+from pipeline.runner import DONE, PAUSED, Paused, Runner
+from pipeline.stage import Context, Step, is_done, run_task
+
+NAMED = 5  # failed tasks that a message names
+
+
+@dataclass(frozen=True)
+class Share:
+    """The work of worker `number` of `of`, in an element that is called `element`."""
+
+    number: int
+    of: int
+    element: str
+
+    def tasks(self, count: int) -> range:
+        """
+        >>> [list(Share(number, 3, "").tasks(7)) for number in range(3)]
+        [[0, 1], [2, 3], [4, 5, 6]]
+        """
+        return range(count * self.number // self.of, count * (self.number + 1) // self.of)
+
+
+def parse_share(text: str, element: str) -> Share:
+    """`"3/16"`: the fourth of sixteen shares."""
+    number, slash, of = text.partition("/")
+    if not (slash and text.isascii() and number.isdecimal() and of.isdecimal() and int(number) < int(of)):
+        raise UserError(f"--share {text}: wanted I/N with I below N, such as 0/16")
+    return Share(int(number), int(of), element)
+
+
+def element_name() -> str:
+    """What stays the same when Slurm starts an element again; elsewhere a name that is nobody else's."""
+    return this_job() or f"{socket.gethostname()}-{os.getpid()}"
+
+
+def work_on(context: Context, step: Step, share: Share) -> int:
+    """One worker process: the share's tasks, then what is left. A task that fails is recorded and passed over.
+
+    A signal ends it after the task at hand.
+    """
+    signals: list[int] = []
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        signals.append(number)
+
+    signal.signal(signal.SIGTERM, stop)
+    for task in _in_turn(context, step, share):
+        if signals:
+            return PAUSED
+        if is_done(context, step, task) or not _claim(context, step, task, share.element):
+            continue
+        failed = _failure(context, step, task)
+        try:
+            run_task(context, step, task)
+            failed.unlink(missing_ok=True)
+        except Exception as error:  # a shard's trouble is no reason to leave the others undone
+            words = " ".join(f"{type(error).__name__}: {error}".split())
+            print(f"task {task} failed: {words}", file=sys.stderr, flush=True)
+            write_json(failed, {"error": words, "host": socket.gethostname(), "element": share.element})
+    return DONE
+
+
+def _in_turn(context: Context, step: Step, share: Share) -> Iterator[int]:
+    """This share's tasks in order, then those that nobody has claimed, from the ends of the other ranges."""
+    count = context.tasks(step)
+    yield from share.tasks(count)
+    others = [Share((share.number + ahead) % share.of, share.of, "") for ahead in range(1, share.of)]
+    for other in others:
+        for task in reversed(other.tasks(count)):
+            if not _claim_path(context, step, task).exists():
+                yield task
+
+
+def _claim_path(context: Context, step: Step, task: int) -> Path:
+    return context.run.claims(context.stage.name) / f"{step.name}-{task:05d}"
+
+
+def _claim(context: Context, step: Step, task: int, element: str) -> bool:
+    """Whether the task is this element's to do. Exclusive creation holds on network file systems, too."""
+    path = _claim_path(context, step, task)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with path.open("x") as file:
+            file.write(element)
+        return True
+    except FileExistsError:
+        return path.read_text() == element
+
+
+def _failure(context: Context, step: Step, task: int) -> Path:
+    return context.run.receipt(context.stage.name, step.name, task).with_suffix(".failed.json")
+
+
+def share_out(runner: Runner, context: Context, step: Step, share: Share, workers: int) -> None:
+    """One element: its share, by worker processes. Raises `Paused` when a signal stopped it."""
+    stage, run = context.stage, context.run
+    name = f"{stage.name}/{step.name}"
+    verb = (sys.executable, "-P", "-m", "pipeline", "stage", name, "--run", str(run.root.resolve()))
+    each = [f"{share.number * workers + worker}/{share.of * workers}" for worker in range(workers)]
+    commands = tuple((*verb, "--share", part, "--element", share.element) for part in each)
+    threads = {"OMP_NUM_THREADS": "1", "RAYON_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "true"}
+    job = Job(f"{stage.name}-{step.name}-{share.element}", commands, run.logs / "slurm", environment=threads)
+    total, before = context.tasks(step), _receipts(context, step)
+
+    def look() -> tuple[float, str]:
+        done = _receipts(context, step)
+        return done, f"{done} of {total} tasks"
+
+    try:
+        runner.wait(job, name, total, look)
+    except Paused:
+        if runner.out_of_time and _receipts(context, step) == before:
+            raise JobError(f"{name}: no task was finished within the time limit; ask for more: slurm.time") from None
+        raise
+    mine = [task for task, row in failures(context, step).items() if row["element"] == share.element]
+    if mine:
+        raise JobError(f"{name}: {in_words(context, step, mine)}")
+
+
+def _receipts(context: Context, step: Step) -> int:
+    return len(context.receipts.done_tasks(step.name))
+
+
+def failures(context: Context, step: Step) -> dict[int, dict[str, str]]:
+    """The tasks that failed and were not done since, with what they failed of."""
+    found = {}
+    for task in range(context.tasks(step)):
+        path = _failure(context, step, task)
+        if path.exists():
+            found[task] = read_json(path)
+    return found
+
+
+def in_words(context: Context, step: Step, tasks: list[int]) -> str:
+    """Which tasks are missing, and why as far as they said."""
+    said = failures(context, step)
+    named = [f"task {task} ({said[task]['error'] if task in said else 'it left no word'})" for task in tasks[:NAMED]]
+    more = f" and {len(tasks) - NAMED} more" if len(tasks) > NAMED else ""
+    return f"{len(tasks)} of {context.tasks(step)} tasks are missing: {', '.join(named)}{more}"
+
+
+def complete(runner: Runner, context: Context, step: Step) -> None:
+    """After an array: what its elements left undone is tried once more, here. `JobError` names what stays undone."""
+
+    def missing() -> list[int]:
+        return [task for task in range(context.tasks(step)) if not is_done(context, step, task)]
+
+    name = f"{context.stage.name}/{step.name}"
+    shutil.rmtree(context.run.claims(context.stage.name), ignore_errors=True)  # the elements have ended
+    if before := missing():
+        runner.display.say(f"{name}: {in_words(context, step, before)}; once more, here")
+        with contextlib.suppress(JobError):  # said below, of all tasks
+            workers = min(runner.config.launch.workers, len(before))
+            share_out(runner, context, step, Share(0, 1, element_name()), workers)
+        if left := missing():
+            raise JobError(f"{name}: {in_words(context, step, left)}; see {context.run.logs}/slurm")

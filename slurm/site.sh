@@ -1,0 +1,64 @@
+# Sourced by cpu.sbatch and gpu.sbatch: takes what stands before the command, and says how a job queues itself again.
+#
+#   --module NAME      module load NAME              --setup LINE      a line for bash
+#   --env NAME=VALUE   export it                     --python PATH     the interpreter (default: .venv/bin/python)
+#   --container WORD   a word of the command that python is started with, one after the other: apptainer, exec, --nv, x.sif
+#   --srun WORD        an option more for srun       --restarts N      how often the job may queue itself again (default: 100)
+#   --leave yes        leave that to who submitted the job: the site lets no job do it
+#
+# text2lm puts them there from the [slurm] table of the config; by hand they can be typed. Nothing here is a template.
+
+python=.venv/bin/python container=() srun=() restarts=100 leave=
+while :; do
+  case ${1:-} in
+    --module)
+      type module >/dev/null 2>&1 || source /etc/profile
+      module load "$2" || exit 1
+      ;;
+    --setup) eval "$2" || exit 1 ;;
+    --env) export "$2" ;;
+    --python) python=$2 ;;
+    --container) container+=("$2") ;;
+    --srun) srun+=("$2") ;;
+    --restarts) restarts=$2 ;;
+    --leave) leave=$2 ;;
+    *) break ;;
+  esac
+  shift 2
+done
+python=("${container[@]}" "$python" -P -m)
+restart=${SLURM_RESTART_COUNT:-0} signal=
+# One element of an array has the array's own id: named by it, all of them would be queued again.
+job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}
+job=${job:-$SLURM_JOB_ID}
+say() { echo "$(date '+%F %T') $*"; }
+
+# Wait for a process of this shell; $code is what it ended with. A signal is passed on by `forward`, $signal says which.
+wait_for() {
+  trap 'signal=TERM; forward' TERM
+  trap 'signal=USR1; forward' USR1
+  trap 'signal=USR2; forward' USR2
+  while kill -0 "$1" 2>/dev/null; do # a signal ends one wait, not the process
+    wait "$1"
+    code=$?
+  done
+  trap '' TERM USR1 USR2
+}
+
+job_state() { scontrol show job --oneliner "$job" 2>/dev/null | grep -o 'JobState=[A-Z_]*' | head -n1 | cut -d= -f2; }
+
+# Into the queue again, under the same id: what depends on this job goes on waiting. Slurm ends this attempt then.
+queue_again() {
+  local tries=60 # the controller may be starting anew
+  [ "$(job_state)" != CANCELLED ] || { say "cancelled: not queued again"; exit 3; }
+  [ -z "$leave" ] || { say "paused; the site lets no job queue itself again: text2lm run submits it"; exit 3; }
+  [ "$restart" -lt "$restarts" ] || { say "queued again $restarts times, and no more (slurm.max_restarts)"; exit 1; }
+  until scontrol requeue "$job"; do
+    [ "$(job_state)" != PENDING ] || break # Slurm has done it
+    ((tries--)) || exit 1
+    sleep 5
+  done
+  [ -z "${1:-}" ] || scontrol update "JobId=$job" "ExcNodeList=$1"
+  sleep 300 # until Slurm ends this attempt
+  exit 1
+}
