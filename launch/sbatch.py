@@ -26,6 +26,7 @@ class BatchJob:
     ranks: int = 0  # of a training; 0: data preparation
     after: tuple[str, str] | None = None  # ("afterok" | "afterany", job id)
     held: bool = False
+    script: str = ""  # beside the others; "": that of its kind
 
 
 def job_name(run: str, name: str) -> str:
@@ -54,7 +55,7 @@ def sbatch_argv(job: BatchJob, settings: SlurmSettings, *, scripts: Path, logs: 
     """
     pattern = "%x_%A_%a.log" if job.elements else "%x_%j.log"
     site = settings.train if job.ranks else settings.data
-    argv = ["sbatch", "--parsable", "--requeue", "--kill-on-invalid-dep=yes", "--open-mode=append"]
+    argv = ["sbatch", "--parsable", "--requeue", "--export=ALL", "--kill-on-invalid-dep=yes", "--open-mode=append"]
     argv += [f"--job-name={job.name}", f"--comment={job.comment}", f"--chdir={scripts.parent}"]
     argv += [f"--output={str(logs).replace('%', '%%')}/{pattern}"]
     argv += [f"--signal=B:{settings.warning_signal}@{settings.warning_seconds}"]
@@ -76,7 +77,7 @@ def sbatch_argv(job: BatchJob, settings: SlurmSettings, *, scripts: Path, logs: 
     argv += _asked(settings, site)
     return [
         *argv,
-        str(scripts / ("gpu.sbatch" if job.ranks else "cpu.sbatch")),
+        str(scripts / (job.script or ("gpu.sbatch" if job.ranks else "cpu.sbatch"))),
         *script_options(settings, python),
         *job.arguments,
     ]

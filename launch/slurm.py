@@ -24,6 +24,7 @@ AWAY = (
     "Connection refused",
     "Zero Bytes were transmitted",
     "Resource temporarily unavailable",
+    "Unexpected message received",
 )
 UNKNOWN_JOB = ("Invalid job id", "Invalid Job Id", "already completing or completed")
 COLUMNS = {  # of squeue, with their widths

@@ -113,6 +113,8 @@ def judge(
         return Verdict(FAILED, outcome["reason"])
     if state == "CANCELLED":
         return Verdict(FAILED, "cancelled")
+    if state == "REQUEUED":
+        return Verdict(AGAIN, "preempted" if outcome else "preempted, before it could save")
     starts = [row["progress"] for row in rows if row["event"] == "start"]
     stuck = starts and steps <= starts[-1]
     if outcome:
@@ -120,7 +122,9 @@ def judge(
             return Verdict(
                 FAILED, f"no step was finished within the time limit, since step {steps}; ask for more: slurm.time"
             )
-        return Verdict(AGAIN, "the time limit" if warned else "preempted, or told to stop")
+        return Verdict(AGAIN, "the time limit" if warned else "preempted with a time of grace, or told to stop")
+    if state == "TIMEOUT":
+        return Verdict(AGAIN, "the time limit, before it could save; raise slurm.warning_seconds")
     if state == "OUT_OF_MEMORY":
         return Verdict(FAILED, "out of memory; lower train.micro_batch_size or ask for more: slurm.memory")
     hung = _hung(logs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -19,12 +20,17 @@ def sign(context: Context, task: int) -> Result:
     """A shard's content digests, lengths and MinHash signatures, one row a document."""
     from data_prep.dedup import content_digest, sign
 
-    documents, ahead = itertools.tee(read_documents(context.run.root, context.shard(task)))  # one in memory at a time
-    columns: dict[str, list[Any]] = {"id": [], "digest": [], "characters": [], "signature": []}
-    for document, signature in zip(documents, sign(document.text for document in ahead), strict=True):
-        row = (document.id, content_digest(document.text), len(document.text), signature.tobytes())
-        for column, value in zip(columns.values(), row, strict=True):
-            column.append(value)
+    columns: dict[str, list[Any]] = {"id": [], "digest": [], "characters": []}
+
+    def texts() -> Iterator[str]:
+        """One in memory at a time."""
+        for document in read_documents(context.run.root, context.shard(task)):
+            columns["id"].append(document.id)
+            columns["digest"].append(content_digest(document.text))
+            columns["characters"].append(len(document.text))
+            yield document.text
+
+    columns["signature"] = [signature.tobytes() for signature in sign(texts())]
     out = context.run.work("dedup", "sign") / part_name(task)
     save_table(out, pa.table(columns))
     return Result([out])

@@ -40,12 +40,10 @@ def trace(config: RunConfig, run: RunDir, document_id: str) -> list[str]:
             found.append(f"{name:<10} kept in {path}")
         if found:
             lines += [f"{stage:<10} kept; the parts are dropped since" for stage in dropped] + found
-            dropped = []
-        if manifest.emptied:
-            dropped.append(name)
+        dropped = [*([] if found else dropped), name] if manifest.emptied else []
     if not lines:
         need_stage(run, "ingest")
-        gone = f" that is still to be told of (the parts of {', '.join(dropped)} are dropped)" if dropped else ""
+        gone = f", as far as can be told without the parts of {', '.join(dropped)}" if dropped else ""
         raise UserError(f"no document '{document_id}' in {run.root}{gone}; ids look like {example_id(run)}")
     lines += token_lines(config, run, document_id)
     return lines

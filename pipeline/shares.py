@@ -26,6 +26,7 @@ from pipeline.runner import DONE, PAUSED, Paused, Runner
 from pipeline.stage import Context, Step, is_done, run_task
 
 NAMED = 5  # failed tasks that a message names
+TRIED_AGAIN = 100  # missing tasks that are tried once more, at most: with more of them it is no shard's trouble
 
 
 @dataclass(frozen=True)
@@ -132,6 +133,9 @@ def share_out(runner: Runner, context: Context, step: Step, share: Share, worker
 
     try:
         runner.wait(job, name, total, look)
+        for number in range(workers):  # with nothing to say, as nearly all
+            if not (log := job.log_directory / f"{job.name}-{number}.log").stat().st_size:
+                log.unlink()
     except Paused:
         if runner.out_of_time and _receipts(context, step) == before:
             raise JobError(f"{name}: no task was finished within the time limit; ask for more: slurm.time") from None
@@ -171,10 +175,12 @@ def complete(runner: Runner, context: Context, step: Step) -> None:
 
     name = f"{context.stage.name}/{step.name}"
     shutil.rmtree(context.run.claims(context.stage.name), ignore_errors=True)  # the elements have ended
-    if before := missing():
+    if not (before := missing()):
+        return
+    if len(before) <= TRIED_AGAIN:
         runner.display.say(f"{name}: {in_words(context, step, before)}; once more, here")
         with contextlib.suppress(JobError):  # said below, of all tasks
             workers = min(runner.config.launch.workers, len(before))
             share_out(runner, context, step, Share(0, 1, element_name()), workers)
-        if left := missing():
-            raise JobError(f"{name}: {in_words(context, step, left)}; see {context.run.logs}/slurm")
+    if left := missing():
+        raise JobError(f"{name}: {in_words(context, step, left)}; see {context.run.logs}/slurm")

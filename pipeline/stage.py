@@ -127,8 +127,14 @@ class Context:
         return self._receipts
 
     def parts(self, name: str) -> list[str]:
-        """The parts that an upstream stage made, sorted."""
-        return sorted(item["path"] for item in self.upstream(name).outputs if item["path"].endswith(".parquet"))
+        """The parts that an upstream stage made, sorted. `UserError` when they were dropped."""
+        manifest = self.upstream(name)
+        if manifest.emptied:
+            raise UserError(
+                f"the parts of {name}, which {self.stage.name} reads, were dropped; make them again: "
+                f"text2lm run CONFIG --run {self.run.root} --until {self.stage.name}"
+            )
+        return sorted(item["path"] for item in manifest.outputs if item["path"].endswith(".parquet"))
 
     def settings(self) -> dict[str, Any]:
         return self.config.identity(*self.stage.reads)
@@ -274,13 +280,9 @@ def need_done(context: Context, step: Step) -> None:
 
 
 def need_parts(context: Context) -> None:
-    """`UserError` when what the stage reads is there no more."""
+    """`UserError` when what the stage reads was dropped."""
     for name in context.stage.needs:
-        if context.upstream(name).emptied:
-            raise UserError(
-                f"the parts of {name}, which {context.stage.name} reads, were dropped; make them again: "
-                f"text2lm run CONFIG --run {context.run.root} --until {context.stage.name}"
-            )
+        context.parts(name)
 
 
 def check_flow(context: Context, total: Counts) -> None:

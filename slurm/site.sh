@@ -45,20 +45,52 @@ wait_for() {
   trap '' TERM USR1 USR2
 }
 
-job_state() { scontrol show job --oneliner "$job" 2>/dev/null | grep -o 'JobState=[A-Z_]*' | head -n1 | cut -d= -f2; }
+# What becomes of this job, as far as can be told from inside: Slurm shows COMPLETING, whatever ends it.
+job_state() {
+  local facts state
+  facts=$(scontrol show job --oneliner "$job" 2>/dev/null)
+  state=$(fact JobState)
+  if [ "$state" = COMPLETING ]; then
+    case $(fact Restarts)/$(fact Reason) in
+      "$restart"/TimeLimit) state=TIMEOUT ;;
+      "$restart"/*) state=CANCELLED ;;
+      *) state=REQUEUED ;; # preempted: Slurm has queued it again
+    esac
+  fi
+  echo "$state"
+}
+fact() { grep -o " $1=[^ ]*" <<<"$facts" | head -n1 | cut -d= -f2; }
 
-# Into the queue again, under the same id: what depends on this job goes on waiting. Slurm ends this attempt then.
+# This job into the queue again, under the same id: what depends on it goes on waiting. Slurm ends this attempt then.
+# $1: nodes that it shall do without.
 queue_again() {
-  local tries=60 # the controller may be starting anew
-  [ "$(job_state)" != CANCELLED ] || { say "cancelled: not queued again"; exit 3; }
-  [ -z "$leave" ] || { say "paused; the site lets no job queue itself again: text2lm run submits it"; exit 3; }
-  [ "$restart" -lt "$restarts" ] || { say "queued again $restarts times, and no more (slurm.max_restarts)"; exit 1; }
-  until scontrol requeue "$job"; do
-    [ "$(job_state)" != PENDING ] || break # Slurm has done it
+  local tries=60 others
+  case $(job_state) in
+    CANCELLED)
+      say "cancelled: not queued again"
+      exit 3
+      ;;
+    REQUEUED) sleep 300 ;;
+  esac
+  if [ -n "$leave" ]; then
+    say "paused; the site lets no job queue itself again: text2lm run submits it"
+    exit 3
+  elif [ "$restart" -ge "$restarts" ]; then
+    echo "text2lm: queued again $restart times, and no more (slurm.max_restarts)"
+    exit 1
+  fi
+  until scontrol requeue "$job"; do # the controller may be starting anew
     ((tries--)) || exit 1
     sleep 5
   done
-  [ -z "${1:-}" ] || scontrol update "JobId=$job" "ExcNodeList=$1"
+  if [ -n "${1:-}" ]; then
+    others=$(sinfo --noheader --Node --partition="$SLURM_JOB_PARTITION" --format=%N | sort -u | grep -vxcF "${1//,/$'\n'}")
+    if [ "$others" -ge "$SLURM_JOB_NUM_NODES" ]; then
+      scontrol update "JobId=$job" "ExcNodeList=$1"
+    else
+      say "no other nodes to take in the place of $1"
+    fi
+  fi
   sleep 300 # until Slurm ends this attempt
   exit 1
 }
