@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import re
@@ -35,12 +36,13 @@ class DataOrdeal:
     def suffer(self, wanted: Callable[[], bool]) -> None:
         """Strike while more is `wanted`, then let it finish, and compare."""
         run = self.campaign.fresh(self.name)
-        finished: dict[str, int] = {}  # what must not be done again: receipts and manifests, and when they were written
+        finished: dict[str, Any] = {}  # what must not be done again
         for trial in range(LIVES):
             entry = self._life(run, self.campaign.entry(self.name, trial), wanted())
-            again = [name for name, written in finished.items() if records(run).get(name) != written]
+            now = records(run)
+            again = [name for name, written in finished.items() if now.get(name) != written]
             entry["problems"] += [f"{name} was finished and was written again" for name in again]
-            finished = records(run)
+            finished = now
             self.campaign.record(entry)
             if entry["exit"] == 0 or entry["problems"]:
                 break
@@ -100,11 +102,22 @@ def phase(life: Life) -> str:
     return "between steps" if holder == life.launcher.pid else "start-up"
 
 
-def records(run: Path) -> dict[str, int]:
-    """When every receipt and manifest was written."""
-    patterns = [f"{stage}/{name}.json" for stage in STAGES for name in ("receipts/*", "manifest")]
-    paths = [path for pattern in patterns for path in run.glob(pattern)]
-    return {str(path.relative_to(run)): path.stat().st_mtime_ns for path in paths}
+def records(run: Path) -> dict[str, Any]:
+    """What every receipt and manifest says, times included, so that one that was written again is another one.
+
+    A receipt lies in a file of its own until its stage is sealed, then in a line of its step's pack.
+    """
+    found = {}
+    for stage in STAGES:
+        receipts = run / stage / "receipts"
+        for path in receipts.glob("*.jsonl"):
+            for row in map(json.loads, path.read_text().splitlines()):
+                found[f"{stage}/{path.stem} {row.pop('task')}"] = row
+        for path in [*receipts.glob("*.json"), *(run / stage).glob("manifest.json")]:
+            step, _, task = path.stem.rpartition("-")
+            with contextlib.suppress(FileNotFoundError):  # packed meanwhile
+                found[f"{stage}/{step} {int(task)}" if step else f"{stage}/manifest"] = json.loads(path.read_text())
+    return found
 
 
 def timeless(value: Any) -> Any:
@@ -118,11 +131,10 @@ def differences(run: Path, unbroken: Path) -> list[str]:
     """In sentences, what the data stages left otherwise than the unbroken run."""
     ours, theirs = contents(run, *STAGES), contents(unbroken, *STAGES)
     found = [f"{name} differs" for name in sorted(ours.keys() | theirs.keys()) if ours.get(name) != theirs.get(name)]
-    mine, wanted = (
-        {name: timeless(json.loads((at / name).read_text())) for name in records(at)} for at in (run, unbroken)
-    )
+    mine, wanted = (timeless(records(at)) for at in (run, unbroken))
     found += [
         f"the record {name} differs" for name in sorted(mine.keys() | wanted) if mine.get(name) != wanted.get(name)
     ]
     left = [path for path in run.rglob("*") if path.name.endswith(".tmp") or path.parent.name == "work"]
+    left += run.glob("*/receipts/*.json")  # of a task: its stage is sealed
     return found + [f"{path.relative_to(run)} was left behind" for path in left]

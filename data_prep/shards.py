@@ -61,10 +61,10 @@ def cut(*groups: Sequence[dict[str, Any]]) -> list[Shard]:
 
 
 def shard_bytes(group: int, total: int) -> int:
-    """The bytes that fill a shard of a group, in a stage that reads `total`.
+    """The bytes that fill a shard of a group, in a stage that reads `total`: a 64th of the group, 2 to 256 MiB.
 
-    Up to 256 MiB x 4,096 = 1 TiB the group decides; above, shards grow, and so does nothing else: a task reads a row
-    group at a time.
+    Never less than a 4,096th of all, which is more from 256 MiB x 4,096 = 1 TiB on. Only the shards grow then: a task
+    reads a row group at a time.
 
     >>> [shard_bytes(total, total) >> 20 for total in (1 << 20, 1 << 30, 1 << 40, 16 << 40)]  # in MiB
     [2, 16, 256, 4096]

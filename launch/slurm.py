@@ -35,8 +35,22 @@ COLUMNS = {  # of squeue, with their widths
     "NodeList": 128,
     "Comment": 96,
 }
-WAITING, ENDED_WELL = ("PENDING", "CONFIGURING", "REQUEUED", "SUSPENDED"), "COMPLETED"
-AT_WORK = ("RUNNING", "COMPLETING")
+ENDED_WELL, AT_WORK = "COMPLETED", ("RUNNING", "COMPLETING")
+WAITING = ("PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "RESV_DEL_HOLD", "SPECIAL_EXIT")
+ENDED = (  # of every other state more is to come: SUSPENDED, SIGNALING, ...
+    "BOOT_FAIL",
+    "CANCELLED",
+    ENDED_WELL,
+    "DEADLINE",
+    "FAILED",
+    "LAUNCH_FAILED",
+    "NODE_FAIL",
+    "OUT_OF_MEMORY",
+    "PREEMPTED",
+    "RECONFIG_FAIL",
+    "REVOKED",
+    "TIMEOUT",
+)
 
 
 @dataclass
@@ -45,13 +59,13 @@ class QueuedJob:
 
     job_id: str
     states: Counter[str] = field(default_factory=Counter)  # of elements; Slurm's words
-    reasons: list[str] = field(default_factory=list)  # why they wait, or why they ended
+    reasons: list[str] = field(default_factory=list)  # why some wait
     nodes: list[str] = field(default_factory=list)
     restarts: int = 0  # of all elements together
 
     @property
     def alive(self) -> bool:
-        return any(self.states[state] for state in (*WAITING, *AT_WORK))
+        return any(state not in ENDED for state in self.states)
 
     @property
     def done(self) -> bool:
@@ -120,25 +134,22 @@ def read_queue(text: str, comment: str) -> dict[str, QueuedJob]:
         job = found.setdefault(job_id, QueuedJob(job_id))
         job.states[state] += count
         job.restarts += int(restarts or 0) * count
-        job.reasons += [reason] if reason not in ("", "None", *job.reasons) else []
+        job.reasons += [reason] if state in WAITING and reason not in ("", "None", *job.reasons) else []
         job.nodes += [nodes] if nodes and state in AT_WORK else []
     return found
 
 
 def element_count(text: str) -> int:
-    """How many elements of an array a line of squeue stands for.
+    """How many elements of an array a line of squeue stands for. A long list is cut off by squeue, at any character.
 
     >>> element_count(""), element_count("3"), element_count("[2-5,9,12%4]"), element_count("[0-10:5]")
     (1, 1, 6, 3)
     """
     if not text.startswith("["):
         return 1
-    total = 0
-    for piece in text.strip("[]").partition("%")[0].split(","):
-        bounds, _, stride = piece.partition(":")
-        first, _, last = bounds.partition("-")
-        total += (int(last or first) - int(first)) // int(stride or 1) + 1
-    return total
+    pieces = re.findall(r"(\d+)(?:-(\d+))?(?::(\d+))?", text.partition("%")[0])
+    counts = ((int(last or first) - int(first)) // int(stride or 1) + 1 for first, last, stride in pieces)
+    return sum(max(count, 1) for count in counts)
 
 
 def job_facts(job_id: str) -> dict[str, str]:
@@ -169,8 +180,9 @@ def this_job() -> str:
 
 
 def is_running(job_id: str) -> bool:
-    """Whether this job runs now."""
-    return job_facts(job_id).get("JobState", "") in AT_WORK
+    """Whether this job has its nodes now, suspended or not."""
+    state = job_facts(job_id).get("JobState", "")
+    return bool(state) and state not in (*WAITING, *ENDED)
 
 
 def release(job_id: str) -> None:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, NoReturn
 from data_prep.files import UserError
 from launch.job import JobError
 from launch.local import LocalLauncher
+from launch.settings import WHERE
 from pipeline.config import load_config
 from pipeline.progress import ProgressDisplay
 from pipeline.run_dir import RunDir, open_run, prepare
@@ -130,7 +131,16 @@ def parser() -> Parser:
     export = verb("export", "write RUN/export/hf, a directory that transformers loads")
     takes_run(export)
     export.add_argument("--step", type=int, help="the checkpoint of this step, to RUN/pretrain/exports/step-STEP")
-    verb("doctor", "say what this machine has and what is missing")
+    doctor = verb("doctor", "say what this machine, or a Slurm site, has and what is missing")
+    doctor.add_argument("config", type=Path, metavar="CONFIG", nargs="?", help="with --on slurm: what is to run there")
+    doctor.add_argument("--run", type=Path, metavar="DIR", help="run directory (default: runs/ and the config's name)")
+    doctor.add_argument("--set", action="append", default=[], metavar="a.b=c", help="override one setting")
+    doctor.add_argument("--on", choices=WHERE, default="local", help="slurm: ask the site, and a job on its nodes")
+    doctor.add_argument("--wait", type=float, default=30, metavar="MINUTES", help="for that job to start (default: 30)")
+    fetch = verb("fetch", "bring what a run reads from the internet, so that its jobs need none")
+    fetch.add_argument("config", type=Path, metavar="CONFIG", help="its hub datasets are put beside it")
+    fetch.add_argument("--set", action="append", default=[], metavar="a.b=c", help="override one setting")
+    fetch.add_argument("--wheels", type=Path, metavar="DIR", help="put the packages of this checkout there, too")
     return top
 
 
@@ -389,10 +399,29 @@ def doctor(arguments: argparse.Namespace) -> int:
     from pipeline.doctor import examine
 
     facts, problems = examine(Path.cwd())
-    print("\n".join(facts))
+    table: list[str] = []
+    print("\n".join(facts), flush=True)
+    if arguments.on == "slurm":
+        from pipeline.slurm_doctor import examine_site
+
+        config = load_config(arguments.config, arguments.set) if arguments.config else None
+        run = RunDir(run_directory(arguments) if arguments.config else arguments.run or Path("runs"))
+        more, table = examine_site(config, run, ProgressDisplay(), arguments.wait)
+        problems += more
     for problem in problems:
         print(f"missing: {problem}")
+    if table:
+        print("\n".join(["", "a table for this site, to put into a config:", "", *table]))
     return IMPOSSIBLE if problems else 0
+
+
+def fetch(arguments: argparse.Namespace) -> int:
+    from pipeline.fetch import fetch_sources, fetch_wheels
+
+    fetch_sources(load_config(arguments.config, arguments.set), arguments.config.resolve().parent, ProgressDisplay())
+    if arguments.wheels:
+        fetch_wheels(arguments.wheels, ProgressDisplay())
+    return 0
 
 
 VERBS = {
@@ -410,6 +439,7 @@ VERBS = {
     "sync": sync,
     "export": export,
     "doctor": doctor,
+    "fetch": fetch,
 }
 
 

@@ -24,6 +24,9 @@ from pipeline.watching import job_lines, watch, why_failed
 def run_in_queue(runner: Runner, first: str | None, until: str | None, *, detach: bool) -> int:
     """Safe to type again at any time: while jobs of the run are in the queue it shows these, and queues none."""
     run, say = runner.run, runner.display.say
+    if runner.verify:
+        raise UserError("--verify reads every file of the run: too much for a login node; use --on local")
+    runner.verify = None
     last = place(until) if until else len(STAGES) - 1
     try:
         submission = _attach(runner.config, run)

@@ -39,10 +39,10 @@ def entry(root: Path, path: Path) -> Entry:
     }
 
 
-def damage(root: Path, entries: Iterable[Entry], *, verify: bool) -> str | None:
+def damage(root: Path, entries: Iterable[Entry], *, verify: bool | None) -> str | None:
     """The first recorded file that is not as recorded, in words; None when all are.
 
-    Size always; content when the time differs (a copied run) or when `verify`.
+    Size always; content when the time differs (a copied run) or when `verify`; None: never.
     """
     for recorded in entries:
         path = root / recorded["path"]
@@ -52,7 +52,8 @@ def damage(root: Path, entries: Iterable[Entry], *, verify: bool) -> str | None:
             return f"its output {recorded['path']} is missing"
         if status.st_size != recorded["bytes"]:
             return f"its output {recorded['path']} has {status.st_size} bytes instead of {recorded['bytes']}"
-        if (verify or status.st_mtime_ns != recorded["mtime_ns"]) and digest_file(path) != recorded["digest"]:
+        doubtful = verify or (verify is False and status.st_mtime_ns != recorded["mtime_ns"])
+        if doubtful and digest_file(path) != recorded["digest"]:
             return f"the content of its output {recorded['path']} has changed"
     return None
 

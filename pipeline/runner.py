@@ -18,7 +18,7 @@ from launch.job import Job, JobError, Launcher, State, Status
 from pipeline.clearing import clear
 from pipeline.config import RunConfig, save_config
 from pipeline.freshness import NEVER_RUN, why_stale
-from pipeline.progress import GrowingLog, ProgressDisplay
+from pipeline.progress import LOG_SECONDS, GrowingLog, ProgressDisplay
 from pipeline.run_dir import RunDir
 from pipeline.stage import Context, Stage, Step, begin, is_done, run_task, seal
 from pipeline.stages import STAGES, stage_named
@@ -53,7 +53,7 @@ class Runner:
     run: RunDir
     launcher: Launcher
     display: ProgressDisplay
-    verify: bool = False
+    verify: bool | None = False  # see Context
     restart: bool = False
     hands_over: bool = False  # work on shards and training are left to jobs of their own
     stop_signals: list[int] = field(default_factory=list)  # received so far
@@ -247,7 +247,7 @@ class Runner:
                     passed_on = len(self.stop_signals)
                     self.launcher.signal(job_id, signal.SIGTERM)
                 if time.monotonic() >= next_look:
-                    next_look = time.monotonic() + LOOK_SECONDS
+                    next_look = time.monotonic() + (LOOK_SECONDS if self.display.terminal else LOG_SECONDS / 2)
                     self.display.update(*look())
                 time.sleep(POLL_SECONDS)
             self.display.update(*look())

@@ -90,9 +90,11 @@ def _in_turn(context: Context, step: Step, share: Share) -> Iterator[int]:
     count = context.tasks(step)
     yield from share.tasks(count)
     others = [Share((share.number + ahead) % share.of, share.of, "") for ahead in range(1, share.of)]
+    claims = context.run.claims(context.stage.name)
+    claimed = {path.name for path in claims.iterdir()} if claims.exists() else set()  # one listing: there are many of us
     for other in others:
         for task in reversed(other.tasks(count)):
-            if not _claim_path(context, step, task).exists():
+            if _claim_path(context, step, task).name not in claimed:
                 yield task
 
 
@@ -125,28 +127,25 @@ def share_out(runner: Runner, context: Context, step: Step, share: Share, worker
     commands = tuple((*verb, "--share", part, "--element", share.element) for part in each)
     threads = {"OMP_NUM_THREADS": "1", "RAYON_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "true"}
     job = Job(f"{stage.name}-{step.name}-{share.element}", commands, run.logs / "slurm", environment=threads)
-    total, before = context.tasks(step), _receipts(context, step)
+    own = share.tasks(context.tasks(step))
 
-    def look() -> tuple[float, str]:
-        done = _receipts(context, step)
-        return done, f"{done} of {total} tasks"
+    def done() -> int:
+        """Of its own range: many elements that listed all receipts would ask much of a file system."""
+        return sum(run.receipt(stage.name, step.name, task).exists() for task in own)
 
+    before = done()
     try:
-        runner.wait(job, name, total, look)
+        runner.wait(job, name, len(own), lambda: (done(), f"{done()} of its own {len(own)} tasks"))
         for number in range(workers):  # with nothing to say, as nearly all
             if not (log := job.log_directory / f"{job.name}-{number}.log").stat().st_size:
                 log.unlink()
     except Paused:
-        if runner.out_of_time and _receipts(context, step) == before:
+        if runner.out_of_time and before == done() < len(own):
             raise JobError(f"{name}: no task was finished within the time limit; ask for more: slurm.time") from None
         raise
     mine = [task for task, row in failures(context, step).items() if row["element"] == share.element]
     if mine:
         raise JobError(f"{name}: {in_words(context, step, mine)}")
-
-
-def _receipts(context: Context, step: Step) -> int:
-    return len(context.receipts.done_tasks(step.name))
 
 
 def failures(context: Context, step: Step) -> dict[int, dict[str, str]]:

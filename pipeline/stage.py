@@ -94,7 +94,7 @@ class Context:
     config: RunConfig
     run: RunDir
     stage: Stage
-    verify: bool = False
+    verify: bool | None = False  # read all that is recorded, or what looks changed; None: nothing, on a login node
     _manifests: dict[str, Manifest] = field(default_factory=dict)
     _inputs: list[Entry] | None = None
     _plan: ShardPlan | None = None
@@ -302,7 +302,10 @@ def check_flow(context: Context, total: Counts) -> None:
 
 
 def input_files(context: Context, found: Iterable[Entry]) -> list[Entry]:
-    """Files outside the run as inputs: digests come from the last plan where path, size and time are as they were."""
+    """Files outside the run as inputs: digests come from the last plan where path, size and time are as they were.
+
+    Others are read, unless `context.verify` is None: then they have none, and the stage's key is no key that it had.
+    """
     plan_path = context.run.plan(context.stage.name)
     recorded = ShardPlan.load(plan_path).inputs if plan_path.exists() else []
     known = {(item["source"], item["name"]): item for item in recorded if "source" in item and "digest" in item}
@@ -313,7 +316,10 @@ def input_files(context: Context, found: Iterable[Entry]) -> list[Entry]:
             mtime_ns = Path(item["path"]).stat().st_mtime_ns
             now = (item["path"], item["bytes"], mtime_ns)
             same = old and not context.verify and (old["path"], old["bytes"], old["mtime_ns"]) == now
-            digest = old["digest"] if old and same else digest_file(Path(item["path"]))
+            if old and same:
+                digest = old["digest"]
+            else:
+                digest = digest_file(Path(item["path"])) if context.verify is not None else ""
             item = item | {"mtime_ns": mtime_ns, "digest": digest}
         entries.append(item)
     return entries

@@ -28,7 +28,7 @@ class RankVariables(NamedTuple):
     """Who this process is among the ranks."""
 
     rank: int
-    local_rank: int  # among those of this machine
+    local_rank: int  # among those of this machine: the number of its GPU
     world_size: int
     local_world_size: int
 
@@ -48,6 +48,8 @@ def rank_variables(environ: Mapping[str, str]) -> RankVariables:
     if missing:
         raise UserError(f"{names[0]} is set but {', '.join(missing)} is not; start ranks with text2lm run or srun")
     rank, local_rank = int(environ[names[0]]), int(environ[names[1]])
+    if names[0] == "SLURM_PROCID" and environ.get("CUDA_VISIBLE_DEVICES", ",").isdecimal():
+        local_rank = 0  # srun --gpus-per-task=1: the rank sees its own GPU and no other
     return RankVariables(rank, local_rank, world_size, int(environ.get(names[3], str(world_size))))
 
 

@@ -1,4 +1,4 @@
-"""Proves that a shard plan follows from the data, and that parts come back whole, the same bytes twice, or not."""
+"""Proves that a shard plan follows from the data and stays short; that parts come back whole and the same, or not."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from data_prep.shards import (
     SMALLEST_SHARD_BYTES,
     Ledger,
     PartWriter,
+    commonest_reason,
     cut,
     read_documents,
     row_groups,
@@ -54,6 +55,22 @@ def test_shards_are_the_pieces_in_order_and_each_is_full_enough(pieces):
     assert all(shards)
     assert all(sum(shard) >= target for shard in shards[:-1])
     assert all(sum(shard[:-1]) < target for shard in shards)
+
+
+@given(st.lists(st.lists(st.integers(0, 64 << 30), min_size=1, max_size=400), max_size=5), st.integers(1, 1 << 10))
+def test_a_stage_has_at_most_4096_shards_and_one_a_group_however_much_it_reads(groups, times):
+    """Up to 2 PB; pieces of two groups never share a shard, and none is lost."""
+    groups = [[{"bytes": size, "group": number} for size in group * times] for number, group in enumerate(groups)]
+    shards = cut(*groups)
+    assert len(shards) <= 4096 + len(groups)
+    assert all(len({piece["group"] for piece in shard}) == 1 for shard in shards)
+    assert [piece for shard in shards for piece in shard] == [piece for group in groups for piece in group]
+
+
+def test_shards_grow_above_a_tebibyte():
+    """256 MiB x 4,096 = 1 TiB."""
+    for count, each in ((4000, 1), (4096, 1), (8192, 2), (4096 * 5, 5)):
+        assert [len(shard) for shard in cut([{"bytes": 256 * MIB}] * count)] == [each] * (count // each)
 
 
 def write(path, documents):
@@ -138,3 +155,20 @@ def test_a_ledger_says_what_left_and_why(tmp_path):
             "detail": "of s:9",
         }
     ]
+
+
+def test_a_ledger_without_rows_is_no_file_and_removes_what_an_earlier_try_left(tmp_path):
+    path = tmp_path / "dropped" / "part.parquet"
+    with Ledger(path) as ledger:
+        pass
+    assert ledger.files == [] and not path.parent.exists()
+    with Ledger(path) as ledger:
+        ledger.write(DOCUMENTS[0], Drop("short"))
+    assert ledger.files == [path] and pq.read_table(path).num_rows == 1
+    with pytest.raises(ZeroDivisionError), Ledger(path):
+        raise ZeroDivisionError
+    assert path.exists()  # a try that failed says nothing about the rows
+    with Ledger(path) as ledger:
+        pass
+    assert ledger.files == [] and list(path.parent.iterdir()) == []
+    assert commonest_reason(path.parent) == commonest_reason(tmp_path / "nowhere") == ""

@@ -1,9 +1,8 @@
-"""Scenarios: what `pipeline` signs. A receipt, a manifest, and a stage of three tasks from its plan to its seal."""
+"""Scenarios: what `pipeline` signs. A receipt, a manifest, and stages of some tasks from their plan to their seal."""
 
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,8 @@ from typing import Any
 from data_prep.counts import Counts
 from data_prep.files import atomic_path, atomic_write
 from data_prep.settings import SourceSettings
+from launch.settings import LaunchSettings
+from pipeline.clearing import clear
 from pipeline.config import RunConfig
 from pipeline.freshness import why_stale
 from pipeline.receipt import Manifest, Receipt
@@ -82,63 +83,147 @@ def join(context: Context, task: int) -> Result:
     return Result([kept, dropped], Counts(len(texts), len(texts) - 1, {"first": 1}, bytes=kept.stat().st_size))
 
 
+def answer(context: Context, task: int) -> Result:
+    heard = (context.run.stage("loud") / "part-00000.txt").read_text()
+    path = context.directory / "part-00000.txt"
+    atomic_write(path, f"{heard}?")
+    return Result([path], Counts(1, 1, bytes=path.stat().st_size))
+
+
 LOUD = Stage(
     "loud",
     steps=(Step("shout", shout, each_shard=True), Step("join", join)),
     reads=("seed",),
     plan=lambda context: [[{"text": text}] for text in ("hear", "ye")],
+    intermediate=True,
 )
+QUIET = Stage("quiet", steps=(Step("answer", answer),), needs=("loud",))
 
 
-class WholeStage:
-    """A stage is planned, done and sealed where it was done under other settings.
+class Stages:
+    """Stages are planned, done and sealed.
 
     At any instant a manifest that says it is fresh has every output with its content, and doing it again gives them.
     """
 
-    def context(self, root: Path, seed: int = 2) -> Context:
-        config = RunConfig([SourceSettings("a", ["a.jsonl"])], seed=seed)
-        return Context(config, RunDir(root / "run"), LOUD)
+    stages: tuple[Stage, ...] = (LOUD,)
 
-    def prepare(self, root: Path) -> None:
-        (root / "run").mkdir()
-        bring_up_to_date(self.context(root, seed=1))
+    def context(self, root: Path, stage: Stage, seed: int = 2) -> Context:
+        launch = LaunchSettings(keep_intermediates=len(self.stages) == 1)
+        config = RunConfig([SourceSettings("a", ["a.jsonl"])], seed=seed, launch=launch)
+        return Context(config, RunDir(root / "run"), stage)
 
     def work(self, root: Path) -> None:
-        bring_up_to_date(self.context(root))
+        self.bring_up_to_date(root)
+
+    def bring_up_to_date(self, root: Path, seed: int = 2) -> None:
+        """As `text2lm run` does, in one process."""
+        for stage in self.stages:
+            context = self.context(root, stage, seed)
+            if why_stale(context, self.stages):
+                begin(context)
+                context.run.manifest(stage.name).unlink(missing_ok=True)
+                for step in stage.steps:
+                    pending = [task for task in range(context.tasks(step)) if not is_done(context, step, task)]
+                    context.receipts.forget(step.name, pending)
+                    for task in pending:
+                        run_task(context, step, task)
+                seal(context)
+            clear(context, self.stages)
+
+    def fresh(self, root: Path, seed: int = 2) -> list[str]:
+        """The stages, from the first on, that are and look it byte by byte."""
+        names = []
+        for stage in self.stages:
+            context = self.context(root, stage, seed)
+            context.verify = True
+            if why_stale(context, self.stages):
+                break
+            names.append(stage.name)
+        return names
 
     def check(self, root: Path, ending: Ending) -> None:
         for seed in (1, 2):
-            context = self.context(root, seed)
-            context.verify = True
-            if why_stale(context) is None:
-                assert (context.directory / "part-00000.txt").read_text() == f"YE{seed}"
-                assert (context.directory / "dropped" / "part-00000.txt").read_text() == f"HEAR{seed}"
+            loud = self.context(root, LOUD, seed)
+            if "loud" in self.fresh(root, seed):
+                assert (loud.directory / "part-00000.txt").read_text() == f"YE{seed}"
+                assert (loud.directory / "dropped" / "part-00000.txt").read_text() == f"HEAR{seed}"
         if ending is Ending.DONE:
-            assert why_stale(self.context(root)) is None
+            assert self.fresh(root) == ["loud"]
 
     def again(self, root: Path, ending: Ending) -> None:
         self.work(root)
         self.check(root, Ending.DONE)
-        found = {str(path.relative_to(root / "run/loud")) for path in (root / "run/loud").rglob("*") if path.is_file()}
-        receipts = {f"receipts/shout-0000{task}.json" for task in range(2)} | {"receipts/join-00000.json"}
-        assert found == receipts | {"plan.json", "manifest.json", "part-00000.txt", "dropped/part-00000.txt"}
+        signed = {"receipts/shout.jsonl", "receipts/join.jsonl", "plan.json", "manifest.json"}
+        assert files(root / "run/loud") == signed | {"part-00000.txt", "dropped/part-00000.txt"}
         manifest = json.loads((root / "run/loud/manifest.json").read_text())
         assert (manifest["documents_in"], manifest["documents_out"], manifest["dropped"]) == (2, 1, {"first": 1})
 
 
-def bring_up_to_date(context: Context) -> None:
-    """As `text2lm run` does a stage, in one process."""
-    if why_stale(context) is None:
-        shutil.rmtree(context.directory / "work", ignore_errors=True)
-        return
-    begin(context)
-    context.run.manifest("loud").unlink(missing_ok=True)
-    for step in LOUD.steps:
-        for task in range(context.tasks(step)):
-            if not is_done(context, step, task):
-                run_task(context, step, task)
-    seal(context)
+class OtherSettings(Stages):
+    """A stage is redone where it was done under other settings.
+
+    At any instant what was finished is finished: who has a receipt of the last step has all those before.
+    """
+
+    def prepare(self, root: Path) -> None:
+        (root / "run").mkdir()
+        self.bring_up_to_date(root, seed=1)
+
+    def check(self, root: Path, ending: Ending) -> None:
+        super().check(root, ending)
+        context = self.context(root, LOUD)
+        if context.run.plan("loud").exists() and context.plan().key == context.key():
+            assert not context.receipts.done_tasks("join") or context.receipts.done_tasks("shout") == {0, 1}
+
+
+class LostOutput(Stages):
+    """A sealed stage has lost its part, and no setting has changed."""
+
+    def prepare(self, root: Path) -> None:
+        (root / "run").mkdir()
+        self.bring_up_to_date(root)
+        (root / "run/loud/part-00000.txt").unlink()
+
+
+class DroppedParts(Stages):
+    """Two stages are redone under other settings, and what the first made goes once the second is sealed.
+
+    At any instant the first is fresh only if what it made is there, or what the second made of it is; once both are
+    sealed they are fresh, and nothing is done again.
+    """
+
+    stages = (LOUD, QUIET)
+
+    def prepare(self, root: Path) -> None:
+        (root / "run").mkdir()
+        self.bring_up_to_date(root, seed=1)
+
+    def check(self, root: Path, ending: Ending) -> None:
+        for seed in (1, 2):
+            names = self.fresh(root, seed)
+            loud, quiet = (root / "run" / name / "part-00000.txt" for name in ("loud", "quiet"))
+            if "quiet" in names:
+                assert quiet.read_text() == f"YE{seed}?"
+            elif "loud" in names:
+                assert loud.read_text() == f"YE{seed}"
+        signed, reader = (Manifest.load(root / "run" / name / "manifest.json") for name in ("loud", "quiet"))
+        if signed and reader and signed.key == self.context(root, LOUD).key() and reader.read(signed):
+            assert self.fresh(root) == ["loud", "quiet"], "both are sealed, and one is taken for damaged"
+        if ending is Ending.DONE:
+            assert self.fresh(root) == ["loud", "quiet"]
+
+    def again(self, root: Path, ending: Ending) -> None:
+        self.work(root)
+        self.check(root, Ending.DONE)
+        signed = {"receipts/shout.jsonl", "receipts/join.jsonl", "plan.json", "manifest.json"}
+        assert files(root / "run/loud") == signed | {"dropped/part-00000.txt"}
+        signed = {"receipts/answer.jsonl", "plan.json", "manifest.json"}
+        assert files(root / "run/quiet") == signed | {"part-00000.txt"}
+
+
+def files(directory: Path) -> set[str]:
+    return {str(path.relative_to(directory)) for path in directory.rglob("*") if path.is_file()}
 
 
 NEWER: Any = [replace(old, key="sha256:new") for old in (RECEIPT, MANIFEST)]
@@ -148,5 +233,7 @@ SCENARIOS = {
     "a manifest over an older one": Signing(NEWER[1], MANIFEST),
     "a manifest where none is": Signing(NEWER[1], None),
     "a file that a library writes": Publishing(NEWER[0], RECEIPT),
-    "a stage redone under other settings": WholeStage(),
+    "a stage redone under other settings": OtherSettings(),
+    "a stage that lost a part": LostOutput(),
+    "parts that are dropped": DroppedParts(),
 }

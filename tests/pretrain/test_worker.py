@@ -144,6 +144,9 @@ def test_rank_variables_come_from_torchrun_or_srun_or_nowhere() -> None:
     assert rank_variables(torchrun) == RankVariables(3, 1, 4, 2)
     srun = {"SLURM_PROCID": "5", "SLURM_LOCALID": "1", "SLURM_NTASKS": "8", "SLURM_NTASKS_PER_NODE": "4"} | address
     assert rank_variables(srun) == RankVariables(5, 1, 8, 4)
+    assert rank_variables(srun | {"CUDA_VISIBLE_DEVICES": "0,1,2,3"}) == RankVariables(5, 1, 8, 4)
+    alone = srun | {"CUDA_VISIBLE_DEVICES": "3"}  # srun --gpus-per-task=1 numbers what a task sees from 0
+    assert rank_variables(alone) == RankVariables(5, 0, 8, 4)
     assert rank_variables(srun | torchrun) == RankVariables(3, 1, 4, 2)
     assert rank_variables({}) == RankVariables(0, 0, 1, 1)
     with pytest.raises(UserError, match="RANK is set but MASTER_ADDR, MASTER_PORT is not"):
