@@ -28,7 +28,8 @@ from pipeline.config import load_config, save_config  # noqa: E402
 from pipeline.progress import ProgressDisplay  # noqa: E402
 from pipeline.run_dir import RunDir  # noqa: E402
 from pipeline.runner import Runner  # noqa: E402
-from pipeline.stage import begin, is_done, run_task, seal  # noqa: E402
+from pipeline.sealing import seal  # noqa: E402
+from pipeline.stage import begin, is_done, run_task  # noqa: E402
 from pipeline.stages import stage_named  # noqa: E402
 from tests.slurm.cluster import running_cluster  # noqa: E402
 

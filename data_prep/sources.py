@@ -9,10 +9,12 @@ from __future__ import annotations
 import codecs
 import glob
 import gzip
+import logging
 import os
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,9 @@ from data_prep.shards import EXCERPT_CHARACTERS, SMALLEST_SHARD_BYTES
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".parquet", ".txt")
 ESCAPED = re.compile(r"\[([*?[])\]")  # as glob.escape writes a character that is no wildcard
+HUB_FILE = re.compile(r"hf://datasets/[^@]+@(?P<revision>[^/]+)/(?P<path>.+)")
+HUB_CARDS = ("README.md", ".huggingface.yaml", "dataset_infos.json")  # what says which files are which split
+CONNECTIONS = 8
 COMPRESSED = 6  # a gzip file of text unpacks to about so many times its size
 
 
@@ -121,6 +126,44 @@ def load_hub(name: str) -> Any:
     except Exception as error:  # the hub's own errors are many: not found, gated, offline, no such split
         first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"hub dataset '{name}' cannot be loaded ({first_line}); check source.hub") from None
+
+
+def download_hub(name: str, folder: Path, progress: Callable[[int, int], None]) -> None:
+    """Bring to `folder` what `load_hub(name)` reads: the data files of the dataset, and what says which these are.
+
+    `progress` is told how many files are there, of how many. What an earlier try has left in `folder` is gone on with.
+    `UserError` when the hub cannot be reached or has no such dataset.
+    """
+    import datasets
+    import huggingface_hub
+    from huggingface_hub.utils.tqdm import disable_progress_bars
+
+    datasets.disable_progress_bars()
+    disable_progress_bars()
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it tells of every try
+    try:
+        splits = (datasets.load_dataset_builder(name).config.data_files or {}).values()
+        places = [match for urls in splits for url in urls if (match := HUB_FILE.fullmatch(url))]
+        revision = places[0]["revision"]
+        listed = huggingface_hub.HfApi().list_repo_files(name, repo_type="dataset", revision=revision)
+        paths = sorted({*(place["path"] for place in places), *(path for path in HUB_CARDS if path in listed)})
+
+        def fetch(path: str) -> None:
+            huggingface_hub.hf_hub_download(name, path, repo_type="dataset", revision=revision, local_dir=folder)
+
+        with ThreadPoolExecutor(CONNECTIONS) as pool:
+            try:
+                for done, _ in enumerate(pool.map(fetch, paths), 1):
+                    progress(done, len(paths))
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+    except Exception as error:  # as in load_hub
+        first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(
+            f"hub dataset '{name}' cannot be fetched ({first_line}); check source.hub, and that this machine sees the "
+            "internet"
+        ) from None
 
 
 def read_hub(source: SourceSettings, piece: dict[str, Any], name: str) -> Iterator[Document | Broken]:

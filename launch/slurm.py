@@ -156,8 +156,10 @@ def job_facts(job_id: str) -> dict[str, str]:
     """What `scontrol show job` says of one job; {} when the controller has forgotten it."""
     try:
         return read_facts(ask("scontrol", "show", "job", "--oneliner", job_id).partition("\n")[0])
-    except SlurmRefused:
-        return {}
+    except SlurmRefused as refused:
+        if any(word in str(refused) for word in UNKNOWN_JOB):
+            return {}
+        raise
 
 
 def read_facts(line: str) -> dict[str, str]:

@@ -76,6 +76,10 @@ def begin(config: RunConfig, run: RunDir, attempt: Attempt) -> int | None:
     run.outcome.unlink(missing_ok=True)
     make_directory(run.logs)
     sizes = [_size(_log(run, rank)) for rank in range(attempt.ranks)]
+    if (rows := attempts(run)) and rows[-1]["event"] == "start":
+        before = Attempt(rows[-1]["job"], rows[-1]["restart"], rows[-1]["nodes"], attempt.ranks)
+        lost = "cut off: a node was lost, or the job was killed before it could save"
+        _note(run, before, event="end", progress=progress(run), outcome="failed", reason=lost, exclude=[])
     _note(run, attempt, event="start", progress=progress(run), log_bytes=sizes)
     return free_port(attempt)
 
@@ -117,12 +121,12 @@ def judge(
         return Verdict(AGAIN, "preempted" if outcome else "preempted, before it could save")
     starts = [row["progress"] for row in rows if row["event"] == "start"]
     stuck = starts and steps <= starts[-1]
+    limit = warned or state == "TIMEOUT"  # whose own TERM hides the warning
+    if limit and stuck:
+        what = "no step was finished" if outcome else "nothing was saved"
+        return Verdict(FAILED, f"{what} within the time limit, since step {steps}; ask for more: slurm.time")
     if outcome:
-        if warned and stuck:
-            return Verdict(
-                FAILED, f"no step was finished within the time limit, since step {steps}; ask for more: slurm.time"
-            )
-        return Verdict(AGAIN, "the time limit" if warned else "preempted with a time of grace, or told to stop")
+        return Verdict(AGAIN, "the time limit" if limit else "preempted with a time of grace, or told to stop")
     if state == "TIMEOUT":
         return Verdict(AGAIN, "the time limit, before it could save; raise slurm.warning_seconds")
     if state == "OUT_OF_MEMORY":

@@ -6,11 +6,11 @@ import itertools
 
 from data_prep.files import UserError, read_json
 from launch.job import JobError
-from pipeline.clearing import clear
 from pipeline.freshness import why_stale
 from pipeline.runner import DONE, Runner, place
+from pipeline.sealing import clear, need_done, need_parts, seal
 from pipeline.shares import Share, complete, share_out, work_on
-from pipeline.stage import Context, Step, begin_beside_others, is_done, need_done, need_parts, run_task, seal
+from pipeline.stage import Context, Step, begin_beside_others, is_done, run_task
 from pipeline.stages import STAGES, stage_named
 
 

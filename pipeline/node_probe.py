@@ -45,17 +45,18 @@ def look_at_nodes(
     directory = Path(tempfile.mkdtemp(prefix="text2lm-doctor-", dir=root))
     job = BatchJob("text2lm-doctor", (str(directory),), "text2lm:doctor", ranks=ranks, script="doctor.sbatch")
     short = replace(settings, time=str(MINUTES), train=replace(settings.train, time=""), warning_seconds=1)
+    jobs: list[str] = []
     try:
-        job_id = slurm.submit(sbatch_argv(job, short, scripts=SCRIPTS, logs=directory, python=sys.executable))
-    except SlurmRefused as refused:
-        directory.rmdir()
-        return [], [f"Slurm refuses a job: {refused}"]
-    display.say(f"job {job_id} is in the queue, to look at {nodes_of(ranks, settings)[0]} nodes")
-    try:
-        facts = _wait(job_id, directory, min(settings.poll_seconds, POLL_SECONDS), display, patience_minutes)
-    except BaseException:
-        slurm.cancel([job_id])
+        jobs.append(slurm.submit(sbatch_argv(job, short, scripts=SCRIPTS, logs=directory, python=sys.executable)))
+        display.say(f"job {jobs[0]} is in the queue, to look at {nodes_of(ranks, settings)[0]} nodes")
+        facts = _wait(jobs[0], directory, min(settings.poll_seconds, POLL_SECONDS), display, patience_minutes)
+    except BaseException as error:
+        slurm.cancel(jobs)
+        shutil.rmtree(directory, ignore_errors=True)
+        if isinstance(error, SlurmRefused):
+            return [], [f"Slurm refuses a job: {error}"]
         raise
+    job_id = jobs[0]
     log = directory / f"{job.name}_{job_id}.log"
     if facts.get("JobState") == "PENDING":
         why = slurm.why_waits(facts.get("Reason", ""))
@@ -83,10 +84,10 @@ def _wait(
         if time.monotonic() - asked >= poll_seconds:
             asked, facts = time.monotonic(), slurm.job_facts(job_id)
             state = facts.get("JobState", "")
-            words = slurm.why_waits(facts.get("Reason", "")) if state == "PENDING" else "runs"
-            if state not in (*slurm.WAITING, *slurm.AT_WORK):
+            if not state or state in slurm.ENDED:
                 return facts
-            if words != said:
+            words = slurm.why_waits(facts.get("Reason", "")) if state == "PENDING" else "runs"
+            if words != said and (state != "PENDING" or facts.get("Reason") != "None"):  # not yet looked at
                 display.say(f"job {job_id} {words}")
                 said = words
             if state == "PENDING" and time.monotonic() - begun > 60 * patience_minutes:
@@ -111,6 +112,8 @@ def _collect(directory: Path, ranks: int, facts: dict[str, str]) -> tuple[list[d
 def _why(facts: dict[str, str], log: Path, job_id: str) -> str:
     """What went wrong, from the job's log as far as it is seen here."""
     became = f"job {job_id} {slurm.what_became(facts)}"
+    if facts.get("JobState") == "CANCELLED":
+        return became
     if not log.exists():
         return f"{became}, and nothing that it wrote is seen here: {log.parent} is not shared with the compute nodes"
     lines = [re.sub(r"^\s*\d+: ", "", line) for line in log.read_text(errors="replace").splitlines()]
@@ -120,40 +123,57 @@ def _why(facts: dict[str, str], log: Path, job_id: str) -> str:
 
 def judge(found: list[dict[str, Any]], summed: dict[str, Any] | None, settings: SlurmSettings, ranks: int) -> Findings:
     """Facts and problems from what each rank saw, and from the sum over all of them (None: there was none)."""
-    facts, problems = [], []
     if not found:
         return [], []
     hosts = list(dict.fromkeys(rank["host"] for rank in found))
     here = {name: _version(name) for name in found[0]["versions"]}
-    for host in hosts:
-        rank = next(rank for rank in found if rank["host"] == host)
-        for name, version in rank["versions"].items():
-            if "cannot be loaded" in version:
-                problems.append(f"on {host} {name} {version}")
-            elif version != here[name]:
-                problems.append(f"{name} is {version} on {host}, {here[name]} here; set slurm.python or slurm.setup")
+    problems: dict[str, list[str]] = {}  # on which hosts
+    for rank in found:
+        wrong = [
+            f"{name} {version}" if "cannot" in version else f"{name} is {version}, {here[name]} here"
+            for name, version in rank["versions"].items()
+            if version != here[name]
+        ]
         if settings.gpus_per_node and not rank["gpus"]:
-            problems.append(f"torch sees no GPU on {host}: a driver or a torch for GPUs is missing there")
-    calls = [rank["round_trip"] for rank in found if rank["called"]]
-    if None in calls:
-        problems.append("an answer from here is not seen on a compute node: the directory is not shared both ways")
-    else:
-        facts.append(f"the run's file system is shared: a file went there and back in {max(calls):.2f} s at most")
-    if not problems:
+            wrong.append("torch sees no GPU; a driver, or a torch for GPUs, is missing")
+        if rank["called"] and rank["round_trip"] is None:
+            wrong.append("an answer from here is not seen; the directory is not shared both ways")
+        for problem in wrong:
+            problems.setdefault(problem, []).append(rank["host"])
+    facts = []
+    if all(rank["versions"] == here for rank in found):
         words = ", ".join(f"{name} {version}" for name, version in here.items())
-        facts.append(f"on {', '.join(hosts)}: {words}, as here")
+        facts.append(f"on {_named(hosts)}: {words}, as here")
+    trips = [rank["round_trip"] for rank in found if rank["round_trip"] is not None]
+    if trips:
+        facts.append(f"the run's file system is shared: a file went there and an answer back in {max(trips):.2f} s")
     least = min(found, key=lambda rank: rank["scratch_bytes"])
     facts.append(f"node-local disk: {readable(least['scratch_bytes'])} free in {least['scratch']} of {least['host']}")
     gpus = {(rank["gpus"], rank["gpu"]) for rank in found}
     facts += [f"a rank sees {count} GPUs ({name})" for count, name in sorted(gpus) if count]
     if summed:
-        speed = summed["bytes"] / summed["seconds"] / 1e9
-        facts.append(
-            f"all-reduce of {readable(summed['bytes'])} over {ranks} ranks on {len(hosts)} nodes "
-            f"({summed['backend']}): {summed['seconds'] * 1000:.1f} ms, algorithm bandwidth {speed:.2f} GB/s (bytes by time), bus bandwidth "
-            f"{speed * 2 * (ranks - 1) / ranks:.2f} GB/s (times 2(n-1)/n, as nccl-tests count)"
-        )
-    return facts, problems
+        facts.append(_bandwidth(summed, len(hosts)))
+    return facts, [f"on {_named(where)}: {problem}" for problem, where in problems.items()]
+
+
+def _bandwidth(summed: dict[str, Any], nodes: int) -> str:
+    """Both as nccl-tests define them (doc/PERFORMANCE.md there): a ring of n ranks sends a byte 2(n-1)/n times."""
+    ranks, speed = summed["ranks"], summed["bytes"] / summed["seconds"] / 1e9
+    return (
+        f"all-reduce of {readable(summed['bytes'])} over {ranks} ranks on {nodes} nodes ({summed['backend']}): "
+        f"{1000 * summed['seconds']:.1f} ms, algorithm bandwidth {speed:.2f} GB/s (bytes by time), bus bandwidth "
+        f"{speed * 2 * (ranks - 1) / ranks:.2f} GB/s (2(n-1)/n of it, as nccl-tests count)"
+    )
+
+
+def _named(hosts: list[str]) -> str:
+    """
+    >>> _named(["a", "b", "b"]), _named(["a", "b", "c", "d"])
+    ('a, b', 'a, b and 2 more nodes')
+    """
+    different = list(dict.fromkeys(hosts))
+    more = f" and {len(different) - 2} more nodes" if len(different) > 2 else ""
+    return ", ".join(different[:2]) + more
 
 
 def _version(name: str) -> str:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import tomllib
-
-import tomli_w
+from collections.abc import Callable
 
 from data_prep.files import UserError, read_json
 from launch import slurm
 from launch.job import JobError
 from launch.slurm import SlurmRefused
-from pipeline.config import RunConfig, plain, save_config
-from pipeline.freshness import why_stale
+from pipeline.config import load_config, save_config
+from pipeline.freshness import changed_settings, why_stale
 from pipeline.run_dir import RunDir
 from pipeline.runner import DONE, PAUSED, Runner, place
 from pipeline.stage import Stage
@@ -29,18 +27,8 @@ def run_in_queue(runner: Runner, first: str | None, until: str | None, *, detach
     runner.verify = None
     last = place(until) if until else len(STAGES) - 1
     try:
-        submission = _attach(runner.config, run)
-        if submission is None:
-            with run.lock():
-                stages = _to_do(runner, first, last)
-                if not stages:
-                    say(f"nothing to do: all {last + 1} stages are fresh in {run.root}")
-                    return DONE
-                submission = submit(runner.config, run, stages)
-                say(f"{len(submission.jobs)} jobs are in the queue, from {stages[0].name} to {stages[-1].name}")
-        else:
-            say(f"{len(submission.jobs)} jobs of this run are in the queue already; nothing was submitted")
-        if detach:
+        submission = _attach(runner, say) or _queue(runner, first, last)
+        if submission is None or detach:
             return DONE
         while True:
             watch(runner.config, run, submission, runner.display)
@@ -100,21 +88,43 @@ def queue_lines(run: RunDir) -> list[str]:
         return ["", f"how its jobs stand is not to be seen from here: {error}"]
 
 
-def _attach(config: RunConfig, run: RunDir) -> Submission | None:
-    """The submission whose jobs are in the queue. A half one is cancelled: it never started."""
+def _queue(runner: Runner, first: str | None, last: int) -> Submission | None:
+    """Submit what is to be done; None when that is nothing."""
+    run, say = runner.run, runner.display.say
+    with run.lock():
+        submission = _attach(runner, say)  # somebody may have been faster
+        if submission:
+            return submission
+        if left := load_submission(run):
+            cancel(left)  # a half chain, of which none ever starts
+        stages = _to_do(runner, first, last)
+        if not stages:
+            say(f"nothing to do: all {last + 1} stages are fresh in {run.root}")
+            return None
+        submission = submit(runner.config, run, stages)
+        say(f"{len(submission.jobs)} jobs are in the queue, from {stages[0].name} to {stages[-1].name}")
+        return submission
+
+
+def _attach(runner: Runner, say: Callable[[str], None]) -> Submission | None:
+    """The submission whose jobs are in the queue."""
+    run = runner.run
     submission = load_submission(run)
-    if submission is None or not submission.alive():
+    if submission is None or not submission.complete or not submission.alive():
         return None
-    if not submission.complete:
-        with run.lock():  # not while somebody else is at it
-            cancel(submission)
-        return None
-    if tomllib.loads(run.config.read_text()) != tomllib.loads(tomli_w.dumps(plain(config))):
+    queued = load_config(run.config)
+    changes = {
+        change
+        for stage in STAGES
+        for change in changed_settings(queued.identity(*stage.reads), runner.config.identity(*stage.reads))
+    }
+    if changes:
         raise UserError(
-            f"jobs of {run.root} are in the queue with other settings (see {run.config}); wait for them, or cancel "
-            f"them first: text2lm cancel --run {run.root}"
+            f"jobs of {run.root} are in the queue with other settings ({'; '.join(sorted(changes))}); wait for them, "
+            f"or cancel them first: text2lm cancel --run {run.root}"
         )
     release(submission)
+    say(f"{len(submission.jobs)} jobs of this run are in the queue already; nothing was submitted")
     return submission
 
 

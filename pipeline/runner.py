@@ -15,12 +15,12 @@ from types import FrameType
 
 from data_prep.files import UserError, last_json_line, read_json
 from launch.job import Job, JobError, Launcher, State, Status
-from pipeline.clearing import clear
 from pipeline.config import RunConfig, save_config
 from pipeline.freshness import NEVER_RUN, why_stale
 from pipeline.progress import LOG_SECONDS, GrowingLog, ProgressDisplay
 from pipeline.run_dir import RunDir
-from pipeline.stage import Context, Stage, Step, begin, is_done, run_task, seal
+from pipeline.sealing import clear, seal
+from pipeline.stage import Context, Stage, Step, begin, is_done, run_task
 from pipeline.stages import STAGES, stage_named
 from pipeline.training_steps import check_training, refuse_other_data, refuse_other_settings, training_begun
 

@@ -37,6 +37,11 @@ class Share:
     of: int
     element: str
 
+    @property
+    def worker(self) -> str:
+        """A name of its own: two of one element must not do the same task."""
+        return f"{self.element} {self.number}/{self.of}"
+
     def tasks(self, count: int) -> range:
         """
         >>> [list(Share(number, 3, "").tasks(7)) for number in range(3)]
@@ -72,7 +77,7 @@ def work_on(context: Context, step: Step, share: Share) -> int:
     for task in _in_turn(context, step, share):
         if signals:
             return PAUSED
-        if is_done(context, step, task) or not _claim(context, step, task, share.element):
+        if is_done(context, step, task) or not _claim(context, step, task, share.worker):
             continue
         failed = _failure(context, step, task)
         try:
@@ -91,7 +96,9 @@ def _in_turn(context: Context, step: Step, share: Share) -> Iterator[int]:
     yield from share.tasks(count)
     others = [Share((share.number + ahead) % share.of, share.of, "") for ahead in range(1, share.of)]
     claims = context.run.claims(context.stage.name)
-    claimed = {path.name for path in claims.iterdir()} if claims.exists() else set()  # one listing: there are many of us
+    claimed = (
+        {path.name for path in claims.iterdir()} if claims.exists() else set()
+    )  # one listing: there are many of us
     for other in others:
         for task in reversed(other.tasks(count)):
             if _claim_path(context, step, task).name not in claimed:
@@ -102,16 +109,16 @@ def _claim_path(context: Context, step: Step, task: int) -> Path:
     return context.run.claims(context.stage.name) / f"{step.name}-{task:05d}"
 
 
-def _claim(context: Context, step: Step, task: int, element: str) -> bool:
-    """Whether the task is this element's to do. Exclusive creation holds on network file systems, too."""
+def _claim(context: Context, step: Step, task: int, worker: str) -> bool:
+    """Whether the task is this worker's to do. Exclusive creation holds on network file systems, too."""
     path = _claim_path(context, step, task)
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with path.open("x") as file:
-            file.write(element)
+            file.write(worker)
         return True
     except FileExistsError:
-        return path.read_text() == element
+        return path.read_text() == worker
 
 
 def _failure(context: Context, step: Step, task: int) -> Path:
@@ -150,12 +157,9 @@ def share_out(runner: Runner, context: Context, step: Step, share: Share, worker
 
 def failures(context: Context, step: Step) -> dict[int, dict[str, str]]:
     """The tasks that failed and were not done since, with what they failed of."""
-    found = {}
-    for task in range(context.tasks(step)):
-        path = _failure(context, step, task)
-        if path.exists():
-            found[task] = read_json(path)
-    return found
+    paths = context.run.receipts(context.stage.name).glob(f"{step.name}-*.failed.json")
+    found = {int(path.name.removeprefix(f"{step.name}-").partition(".")[0]): read_json(path) for path in paths}
+    return dict(sorted(found.items()))
 
 
 def in_words(context: Context, step: Step, tasks: list[int]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 from dataclasses import fields
 from pathlib import Path
@@ -75,7 +76,8 @@ def disk_findings(config: RunConfig | None, run: RunDir, root: Path) -> tuple[li
     status = os.statvfs(root)
     bytes_free = {"free": float(status.f_bavail * status.f_frsize)}
     files_free = {"free": float(status.f_favail)} if status.f_files else {}
-    quota = read_quota(said_by("quota", "-w", "-p", "-f", str(root)) or said_by("lfs", "quota", str(root)) or "")
+    lustre = ("lfs", "quota", "-u", getpass.getuser(), str(root))
+    quota = read_quota(said_by("quota", "-w", "-p", "-f", str(root)) or said_by(*lustre) or "")
     for free, left in zip((bytes_free, files_free), quota, strict=True):
         free |= {"left of the quota": max(0.0, left)} if left is not None else {}
     of_bytes = ", ".join(f"{readable(most)} {what}" for what, most in bytes_free.items())
@@ -97,7 +99,7 @@ def disk_findings(config: RunConfig | None, run: RunDir, root: Path) -> tuple[li
 
 
 def read_quota(text: str) -> tuple[float | None, float | None]:
-    """(bytes, files) that quotas leave, from `quota -w -p` or `lfs quota`; None where there is no limit.
+    """(bytes, files) that quotas leave, from `quota -w -p` or `lfs quota -u`; None where there is no limit.
 
     Nine columns a file system: its name, KiB used, soft and hard limit, grace; files used, soft and hard limit, grace.
 

@@ -166,8 +166,12 @@ def site_lines(site: Site) -> list[str]:
         f"{say('PreemptMode', '?').lower()} ({say('PreemptType', '?').removeprefix('preempt/')}), KillWait "
         f"{say('KillWait', '?')}; jobs that do not say are {'' if say('JobRequeue') == '1' else 'not '}requeued"
     ]
+    described = {
+        facts.get("PartitionName"): facts
+        for facts in map(read_facts, ask("scontrol", "show", "partition", "--oneliner").splitlines())
+    }
     for place in site.partitions:
-        facts = read_facts(ask("scontrol", "show", "partition", "--oneliner", place.name).partition("\n")[0])
+        facts = described.get(place.name, {})
         marks = [word for word, there in ((" (default)", place.default), (" (down)", not place.up)) if there]
         lines.append(
             f"partition {place.name}{''.join(marks)}: {'; '.join(map(_kind_line, place.kinds))}; {place.idle} idle; "

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
 import shutil
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -15,12 +13,10 @@ from typing import Any
 
 from data_prep.counts import Counts
 from data_prep.files import UserError, digest_file, read_record, write_json
-from data_prep.shards import Shard, commonest_reason
+from data_prep.shards import Shard
 from pipeline.config import RunConfig
 from pipeline.receipt import Entry, Manifest, Receipt, Receipts, damage, entry, key_of
 from pipeline.run_dir import RunDir
-
-LEDGERS = ("dropped", "quarantine")
 
 
 @dataclass(frozen=True)
@@ -218,87 +214,6 @@ def run_task(context: Context, step: Step, task: int) -> None:
     outputs = [entry(context.run.root, path) for path in result.outputs]
     receipt = Receipt(context.plan().key, outputs, result.counts, result.tally, time.monotonic() - started)
     context.receipts.save(step.name, task, receipt)
-
-
-def seal(context: Context) -> Manifest:
-    """Check the accounting over all tasks, pack the receipts and write the manifest.
-
-    Raises `UserError` when work is missing. What is not needed any more stays: `clear` in `clearing.py` removes it.
-    """
-    stage, run = context.stage, context.run
-    done: dict[str, list[Receipt]] = {}
-    total: Counts | None = None
-    for step in stage.steps:
-        need_done(context, step)
-        loaded = (context.receipts.load(step.name, task) for task in range(context.tasks(step)))
-        done[step.name] = [receipt for receipt in loaded if receipt]
-        counts = [receipt.counts for receipt in done[step.name] if receipt.counts]
-        if counts:
-            of_step = sum(counts, Counts())
-            total = total.then(of_step) if total else of_step
-    total = total or Counts()
-    total.check()
-    check_flow(context, total)
-    receipts = list(itertools.chain.from_iterable(done.values()))
-    tally: Counter[str] = Counter()
-    for receipt in receipts:
-        tally.update(receipt.tally)
-    work = f"{stage.name}/work/"
-    files = [item for receipt in receipts for item in receipt.outputs if not item["path"].startswith(work)]
-    sorted_out: dict[bool, list[Entry]] = {True: [], False: []}
-    for item in files:
-        sorted_out[Path(item["path"]).parent.name in LEDGERS].append(item)
-    manifest = Manifest(
-        stage=stage.name,
-        version=stage.version,
-        key=context.plan().key,
-        settings=context.settings(),
-        inputs=context.inputs(),
-        outputs=sorted_out[False],
-        ledgers=sorted_out[True],
-        counts=total,
-        seconds=sum(receipt.seconds for receipt in receipts),
-        facts=stage.facts(context, dict(sorted(tally.items()))),
-    )
-    for name, of_tasks in done.items():
-        context.receipts.pack(name, of_tasks)
-    for leftover in context.directory.rglob(".*.tmp"):  # of a killed task that was done again
-        leftover.unlink()
-    manifest.save(run.manifest(stage.name))
-    return manifest
-
-
-def need_done(context: Context, step: Step) -> None:
-    """`UserError` when a task of the step is missing."""
-    missing = [task for task in range(context.tasks(step)) if not is_done(context, step, task)]
-    if missing:
-        name = f"{context.stage.name}/{step.name}"
-        raise UserError(
-            f"{name} is not finished: task {missing[0]} of {context.tasks(step)} is missing; "
-            f"run: text2lm stage {name} --run {context.run.root} --task {missing[0]}-{missing[-1]}"
-        )
-
-
-def need_parts(context: Context) -> None:
-    """`UserError` when what the stage reads was dropped."""
-    for name in context.stage.needs:
-        context.parts(name)
-
-
-def check_flow(context: Context, total: Counts) -> None:
-    """A stage that lets nothing out is an error here and not ten stages later."""
-    if not context.stage.needs and not total.documents_in:
-        raise UserError(f"{context.stage.name} found no documents in the sources; check source.paths in the config")
-    if total.documents_in and not total.documents_out:
-        reasons = sorted(total.dropped.items(), key=lambda item: -item[1])
-        if reasons:
-            most = f"most by {reasons[0][0]} ({reasons[0][1]:,})"
-        else:
-            most = f"{total.quarantined:,} are broken, most by {commonest_reason(context.directory / 'quarantine')}"
-        raise UserError(
-            f"{context.stage.name} let none of {total.documents_in:,} documents through: {most}; "
-            f"see {context.directory}/{'dropped' if reasons else 'quarantine'} and change the config"
-        )
 
 
 def input_files(context: Context, found: Iterable[Entry]) -> list[Entry]:

@@ -35,10 +35,12 @@ say() { echo "$(date '+%F %T') $*"; }
 
 # Wait for a process of this shell; $code is what it ended with. A signal is passed on by `forward`, $signal says which.
 wait_for() {
-  trap 'signal=TERM; forward' TERM
-  trap 'signal=USR1; forward' USR1
-  trap 'signal=USR2; forward' USR2
-  while kill -0 "$1" 2>/dev/null; do # a signal ends one wait, not the process
+  local interrupted=yes
+  trap 'signal=TERM interrupted=yes; forward' TERM
+  trap 'signal=USR1 interrupted=yes; forward' USR1
+  trap 'signal=USR2 interrupted=yes; forward' USR2
+  while [ -n "$interrupted" ]; do # a signal ends one wait, not the process
+    interrupted=
     wait "$1"
     code=$?
   done
@@ -70,7 +72,10 @@ queue_again() {
       say "cancelled: not queued again"
       exit 3
       ;;
-    REQUEUED) sleep 300 ;;
+    REQUEUED)
+      sleep 300
+      exit 1
+      ;;
   esac
   if [ -n "$leave" ]; then
     say "paused; the site lets no job queue itself again: text2lm run submits it"

@@ -11,12 +11,12 @@ from data_prep.counts import Counts
 from data_prep.files import atomic_path, atomic_write
 from data_prep.settings import SourceSettings
 from launch.settings import LaunchSettings
-from pipeline.clearing import clear
 from pipeline.config import RunConfig
 from pipeline.freshness import why_stale
 from pipeline.receipt import Manifest, Receipt
 from pipeline.run_dir import RunDir
-from pipeline.stage import Context, Result, Stage, Step, begin, is_done, run_task, seal
+from pipeline.sealing import clear, seal
+from pipeline.stage import Context, Result, Stage, Step, begin, is_done, run_task
 from tests.faults.scenario import Ending
 
 ENTRY = {"path": "clean/part-00000.parquet", "bytes": 5, "mtime_ns": 7, "digest": "sha256:00"}

@@ -202,5 +202,5 @@ def test_ranks_that_cannot_be_spread_evenly_are_refused() -> None:
         ValueError, match=r"launch.ranks = 6 .* 4 ranks each; make it a multiple of slurm.gpus_per_node"
     ):
         nodes_of(6, SlurmSettings(gpus_per_node=4))
-    with pytest.raises(ValueError, match="make it a multiple of slurm.ranks_per_node"):
+    with pytest.raises(ValueError, match=r"make it a multiple of slurm.ranks_per_node"):
         nodes_of(3, SlurmSettings(ranks_per_node=2))

@@ -1,7 +1,7 @@
 """Proves that what Slurm says is read as it means it.
 
-tests/launch/records/ holds what Slurm 22.05 printed of real jobs on two nodes, run for this; what other versions print is
-in the tests, shortened to the fields that are read, with the version that printed it.
+tests/launch/records/ holds what Slurm 22.05 printed of real jobs on two nodes, run for this. What other versions print
+is in the tests, shortened to the fields that are read, with the version that printed it.
 """
 
 from __future__ import annotations
@@ -257,11 +257,8 @@ def program(directory: Path, name: str, text: str) -> None:
 
 def test_a_controller_that_restarts_is_asked_again(controller: Path) -> None:
     away = "sbatch: error: Batch job submission failed: Unable to contact slurm controller (connect failure)"
-    program(
-        controller,
-        "sbatch",
-        f'cd {controller}; echo x >> calls; [ $(wc -l < calls) -ge 3 ] || {{ echo "{away}" >&2; exit 1; }}; echo "7;cluster"',
-    )
+    third = f"echo x >> {controller}/calls; [ $(wc -l < {controller}/calls) -ge 3 ]"
+    program(controller, "sbatch", f"{third} || {{ echo '{away}' >&2; exit 1; }}; echo '7;cluster'")
     assert slurm.submit(["sbatch"]) == "7"
     assert (controller / "calls").read_text() == "x\n" * 3
 
@@ -319,5 +316,7 @@ def test_jobs_that_have_ended_are_passed_over_when_others_are_cancelled(controll
 
 def test_where_there_is_no_slurm_it_is_said(controller: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(controller))
-    with pytest.raises(SlurmRefused, match="^sbatch is not on this machine$"):
+    with pytest.raises(SlurmRefused, match=r"^sbatch is not on this machine$"):
         slurm.submit(["sbatch"])
+    with pytest.raises(SlurmRefused, match=r"^scontrol is not on this machine$"):
+        slurm.is_running("7")  # nobody knows

@@ -10,7 +10,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.cli import main, parser
+from pipeline.arguments import parser
+from pipeline.cli import main
 from tests.conftest import TINY_CONFIG, small_disk, text2lm
 
 
@@ -46,7 +47,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         ("clean.thresholds.gopher-quality.min_words=nan", "min_words must be a finite number, got nan"),
         ("train.lr=1\nseed=3", "train.lr must be a number"),
         ("scrub.kinds=['phone']", "scrub.kinds names the unknown kind 'phone', wanted email, ip, credit-card"),
-        ("launch.on='slurm'", "slurm is not built yet"),
+        ("launch.on='cloud'", "launch.on must be one of local, slurm, got 'cloud'"),
         ("checkpoint.async='no'", "checkpoint.async must be true or false, got the str 'no'"),
         ("checkpoint.async_=false", "unknown key checkpoint.async_; did you mean async?"),
         ("checkpoint.stop_signals=['USR1']", "checkpoint.stop_signals may name SIGUSR1 and SIGUSR2, got 'USR1'"),
@@ -76,7 +77,7 @@ def test_a_wrong_setting(project: Path, capsys: pytest.CaptureFixture[str], sett
         (["run"], "the following arguments are required: CONFIG"),
         (["walk"], "invalid choice: 'walk'"),
         (["run", "tiny.toml", "--until", "the-end"], "there is no stage 'the-end', wanted one of ingest, clean"),
-        (["run", "tiny.toml", "--on", "slurm"], "launch.on must be local (slurm is not built yet), got 'slurm'"),
+        (["run", "tiny.toml", "--on", "cloud"], "launch.on must be one of local, slurm, got 'cloud'"),
         (["run", "tiny.toml", "--from", "pretrain"], "add --restart"),
         (["run", "tiny.toml", "--from", "tokens", "--until", "clean"], "--from tokens comes after --until clean"),
         (["run", "tinny.toml"], "config tinny.toml does not exist; did you mean tiny.toml?"),
@@ -189,7 +190,9 @@ def test_a_full_disk_is_one_line_and_exit_1_and_room_lets_the_run_go_on(project:
 def test_the_verbs_are_those_of_the_design() -> None:
     (verbs,) = (action.choices for action in parser()._actions if action.dest == "verb")
     assert verbs is not None
-    assert " ".join(verbs) == "run plan stage status report trace batch sample sync export doctor"
+    assert " ".join(verbs) == (
+        "run plan stage attempt status cancel logs report trace batch sample sync export doctor fetch"
+    )
 
 
 def test_doctor_names_versions_and_the_disk(capsys: pytest.CaptureFixture[str]) -> None:

@@ -65,14 +65,17 @@ def test_every_setting_is_identity_of_some_stage_or_execution(project: Path) -> 
     config = load_config(project / "tiny.toml", ["clean.thresholds.gopher-quality.min_words=7"])
     read = {name.split(".")[-1] for stage in STAGES for name in config.identity(*stage.reads)}
     by_inputs = {"name", "paths", "hub"}  # sources enter ingest's key by the digests of what they name
-    for item in dataclasses.fields(RunConfig):
-        value = getattr(config, item.name)
-        tables = value if isinstance(value, list) else [value] if dataclasses.is_dataclass(value) else []
-        for table in tables:
-            for setting in dataclasses.fields(table):
-                execution = setting.metadata.get("execution", False)
-                covered = setting.name in read | by_inputs | {"thresholds"}
-                assert execution != covered, f"{item.name}.{setting.name}"
+    tables = [getattr(config, item.name) for item in dataclasses.fields(RunConfig)]
+    while tables:
+        table = tables.pop()
+        tables += table if isinstance(table, list) else []
+        for setting in dataclasses.fields(table) if dataclasses.is_dataclass(table) else []:
+            if dataclasses.is_dataclass(value := getattr(table, setting.name)):
+                tables.append(value)  # a table in a table
+                continue
+            execution = setting.metadata.get("execution", False)
+            covered = setting.name in read | by_inputs | {"thresholds"}
+            assert execution != covered, f"{type(table).__name__}.{setting.name}"
 
 
 def test_identity_holds_dotted_paths_and_leaves_execution_out(project: Path) -> None:

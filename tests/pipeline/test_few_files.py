@@ -11,18 +11,19 @@ import pyarrow.parquet as pq
 import pytest
 
 from data_prep.counts import Counts
+from data_prep.dedup import PERMUTATIONS  # here, too, since what importing takes is not measured below
 from data_prep.document import Document, Drop
 from data_prep.files import UserError
 from data_prep.settings import SourceSettings
 from data_prep.shards import PartWriter, row_groups
-from pipeline.clearing import clear
 from pipeline.config import RunConfig
 from pipeline.dedup_steps import sign
 from pipeline.document_steps import map_documents, part_name
 from pipeline.freshness import why_stale
 from pipeline.receipt import Manifest, Receipt, Receipts
 from pipeline.run_dir import RunDir
-from pipeline.stage import Context, Result, Stage, Step, begin, is_done, run_task, seal
+from pipeline.sealing import clear, seal
+from pipeline.stage import Context, Result, Stage, Step, begin, is_done, run_task
 
 TASKS, LOSING = 300, 7  # tasks, and those of them that drop a document
 
@@ -175,4 +176,5 @@ def test_signing_holds_one_row_group_and_not_the_shard(tmp_path: Path) -> None:
     assert table["id"].to_pylist() == [f"s:{number}" for number in range(40)]
     assert len(set(table["digest"].to_pylist())) == 26
     assert table["characters"].to_pylist() == [1 << 20] * 40
+    assert {len(signature) for signature in table["signature"].to_pylist()} == {4 * PERMUTATIONS}
     assert peak < 16 << 20

@@ -113,9 +113,10 @@ if rank == 0:
     ]
 
 
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP", "SIGUSR2"])
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2"])
 def test_a_signal_means_save_and_stop_for_every_rank(train: Callable[..., int], project: Path, name: str) -> None:
     before = {number: signal.getsignal(number) for number in signal.valid_signals()}
+    """SIGUSR1 is what Slurm's jobs are warned by."""
     screen = Screen("resumed from", lambda: os.kill(os.getpid(), signal.Signals[name]))
     assert train(UNTIL_TOLD, screen, "checkpoint.stop_signals=['SIGUSR2']") == PAUSED
     assert "paused at step 9, checkpoint saved" in screen.getvalue()
@@ -137,7 +138,8 @@ def test_other_signals_are_left_as_they_are(train: Callable[..., int]) -> None:
             os.kill(os.getpid(), number)
 
     try:
-        assert train(UNTIL_TOLD, Screen("resumed from", send), "checkpoint.stop_signals=['SIGUSR2']") == PAUSED
+        named = ("checkpoint.stop_signals=['SIGUSR2']", "slurm.warning_signal='USR2'")
+        assert train(UNTIL_TOLD, Screen("resumed from", send), *named) == PAUSED
     finally:
         signal.signal(signal.SIGUSR1, old_user)
         signal.signal(signal.SIGHUP, old_hangup)

@@ -1,70 +1,72 @@
-"""Proves on a real Slurm that slurm/*.sbatch do a run, and that a warned job saves, queues itself again and goes on."""
+"""Proves that slurm/*.sbatch do what their first lines say when a person submits them."""
 
 from __future__ import annotations
 
-import json
+import shutil
 from pathlib import Path
 
-import pytest
-
-from tests.conftest import write_project
+from tests.conftest import contents, text2lm
 from tests.slurm.cluster import Cluster, ask
+from tests.slurm.queued import Queued, go_on, numbers, weights
 
 ROOT = Path(__file__).parents[2]
+ONE_THREAD = ("--env", "OMP_NUM_THREADS=1")  # for the script; what stands behind goes to text2lm
 
 
-@pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    project = tmp_path_factory.mktemp("slurm project")  # with a space in its path
-    write_project(project)
-    return project
-
-
-def submit(cluster: Cluster, project: Path, script: str, *arguments: str, options: tuple[str, ...] = ()) -> str:
+def sbatch(run: Queued, script: str, *arguments: str, options: tuple[str, ...] = ()) -> str:
     """The id of a job submitted from the checkout, as the README says."""
-    options = (f"--output={project}/%x_%j.log", "--cpus-per-task=2", f"--chdir={ROOT}", *options)
-    return cluster.submit(*options, str(ROOT / "slurm" / script), *arguments)
+    options = (f"--output={run.project}/%x_%A_%a.log", "--cpus-per-task=2", f"--chdir={ROOT}", *options)
+    return run.cluster.submit(*options, str(ROOT / "slurm" / script), *ONE_THREAD, *arguments)
 
 
-def wait_for_end(cluster: Cluster, job_id: str, project: Path) -> dict[str, str]:
-    facts = cluster.wait_for_end(job_id)
-    facts["log"] = (project / f"text2lm_{job_id}.log").read_text()
-    return facts
+def log(run: Queued, job: str) -> str:
+    return "\n".join(path.read_text() for path in run.project.glob(f"*_{job}_*.log"))
 
 
-def losses(run: Path) -> list[tuple[int, float, float]]:
-    rows = [json.loads(line) for line in (run / "pretrain" / "metrics.jsonl").read_text().splitlines()]
-    return [(row["step"], row["loss"], row["grad_norm"]) for row in rows]
+def ends_well(run: Queued, job: str) -> None:
+    assert run.cluster.wait_for_end(job)["JobState"] == "COMPLETED", log(run, job)
 
 
-def test_a_warned_job_saves_queues_itself_again_and_ends_as_an_unbroken_one(cluster: Cluster, project: Path) -> None:
-    until = ("--until", "pretrain", "--set", "wandb.mode=disabled")
-    config = str(project / "tiny.toml")
-    whole = submit(cluster, project, "cpu.sbatch", config, "--run", str(project / "whole"), *until)
-    facts = wait_for_end(cluster, whole, project)
-    assert facts["JobState"] == "COMPLETED" and facts["Restarts"] == "0", facts["log"]
-
-    broken = submit(cluster, project, "cpu.sbatch", config, "--run", str(project / "broken"), *until)
-    metrics = project / "broken" / "pretrain" / "metrics.jsonl"
-    cluster.wait_for(lambda: metrics.exists() and metrics.read_text().count("\n") >= 3, "the third step", 240)
-    ask("scancel", "--batch", "--signal=TERM", broken)  # what --signal=B:TERM@300 sends before the time limit
-    facts = wait_for_end(cluster, broken, project)
-    assert facts["JobState"] == "COMPLETED" and facts["Restarts"] == "1", facts["log"]
-    assert "paused at step" in facts["log"] and "pretrain: it was started and not finished" in facts["log"]
-    assert losses(project / "broken") == losses(project / "whole")
+def test_a_stage_as_an_array_and_its_gather(cluster: Cluster, project: Path) -> None:
+    run = Queued(cluster, project, "by hand")
+    for stage in ("clean", "dedup", "scrub", "split", "tokenizer", "tokens"):
+        shutil.rmtree(run.root / stage)
+    stage = ("stage", "clean", "--run", str(run.root))
+    array = sbatch(run, "cpu.sbatch", *stage, options=("--array=0-1",))
+    gather = sbatch(run, "cpu.sbatch", *stage, "--gather", options=(f"--dependency=afterok:{array}",))
+    ends_well(run, gather)
+    assert contents(run.root, "clean") == contents(project / "data", "clean")
+    assert "dedup/sign: 1 of 1 tasks to do" in log(run, gather)
 
 
-def test_a_gpu_job_has_a_rank_for_every_gpu_and_an_impossible_one_fails_at_once(
-    cluster: Cluster, project: Path
-) -> None:
-    """The GPUs are pretended: the ranks find none and train on the CPU, but there are as many as Slurm gave."""
-    config = str(project / "tiny.toml")
-    arguments = ("--run", str(project / "gpu"), "--until", "tokens")
-    job = submit(cluster, project, "gpu.sbatch", config, *arguments, options=("--gpus-per-node=2",))
-    facts = wait_for_end(cluster, job, project)
-    assert facts["JobState"] == "COMPLETED", facts["log"]
-    assert "ranks = 2" in (project / "gpu" / "config.toml").read_text()
+def test_a_training_has_a_rank_for_every_gpu(cluster: Cluster, project: Path) -> None:
+    """The GPUs are pretended: the ranks find none and train on the CPU."""
+    run = Queued(cluster, project, "by hand on GPUs")
+    text2lm(project, "stage", "tokens/encode", "--gather", "--run", run.root.name)
+    job = sbatch(run, "gpu.sbatch", str(run.root), options=("--gres=gpu:2", "--ntasks-per-node=2"))
+    ends_well(run, job)
+    assert cluster.job(job)["TresPerNode"] == "gres:gpu:2" and f"job {job} on node1, 2 ranks" in log(run, job)
+    text2lm(project, "stage", "pretrain/train", "--gather", "--until", "pretrain", "--run", run.root.name)
+    assert numbers(run.root) == numbers(project / "local")
+    assert weights(run.root) == weights(project / "local") != {}
 
-    wrong = wait_for_end(cluster, submit(cluster, project, "cpu.sbatch", config, "--until", "the-end"), project)
-    assert (wrong["JobState"], wrong["ExitCode"], wrong["Restarts"]) == ("FAILED", "2:0", "0")
-    assert "text2lm: there is no stage 'the-end'" in wrong["log"]
+
+def test_a_whole_run_in_one_job_goes_on_after_a_warning(cluster: Cluster, project: Path) -> None:
+    run = Queued(cluster, project, "by hand in one job")
+    command = ("run", str(project / "tiny.toml"), "--run", str(run.root), "--until", "pretrain")
+    job = sbatch(run, "cpu.sbatch", *command)
+    stopped = run.stop_ranks()
+    ask("scancel", "--batch", "--signal=USR1", job)
+    go_on(stopped, told=True)
+    ends_well(run, job)
+    assert cluster.job(job)["Restarts"] == "1" and "pretrain: paused at step" in log(run, job)
+    assert numbers(run.root) == numbers(project / "local")
+    assert weights(run.root) == weights(project / "local") != {}
+
+
+def test_an_impossible_job_fails_at_once_and_says_why(cluster: Cluster, project: Path) -> None:
+    run = Queued(cluster, project, "impossible", data=False)
+    job = sbatch(run, "cpu.sbatch", "run", str(project / "tiny.toml"), "--until", "the-end")
+    facts = cluster.wait_for_end(job)
+    assert (facts["JobState"], facts["ExitCode"], facts["Restarts"]) == ("FAILED", "2:0", "0")
+    assert "text2lm: there is no stage 'the-end'" in log(run, job)
