@@ -33,12 +33,12 @@ from pipeline.stage import begin, is_done, run_task  # noqa: E402
 from pipeline.stages import stage_named  # noqa: E402
 from tests.slurm.cluster import running_cluster  # noqa: E402
 
-WORDS = 100  # a document
+WORDS, OF_A_FILE = 100, 100  # of a document; documents
 
 CONFIG = """
 [[source]]
 name = "docs"
-paths = ["docs.jsonl"]
+paths = ["docs-*.jsonl"]
 id_field = "id"
 [clean]
 rules = []
@@ -81,13 +81,15 @@ def main() -> None:
 def ingested(directory: Path, documents: int, elements: int) -> RunDir:
     """A run whose ingest is sealed, a row group a document, so that clean has a shard for each."""
     words = " ".join(text for _, text in sorted(pydoc_data.topics.topics.items())).split()
-    with (directory / "docs.jsonl").open("w") as file:
-        for number in range(documents):
-            start = number * 7 % (len(words) - WORDS)
-            file.write(json.dumps({"id": str(number), "text": " ".join(words[start : start + WORDS])}) + "\n")
+    rows = []
+    for number in range(documents):
+        start = number * 7 % (len(words) - WORDS)
+        rows.append(json.dumps({"id": str(number), "text": " ".join(words[start : start + WORDS])}) + "\n")
+    for first in range(0, documents, OF_A_FILE):
+        (directory / f"docs-{first:08d}.jsonl").write_text("".join(rows[first : first + OF_A_FILE]))
     config = directory / "scale.toml"
     config.write_text(CONFIG.format(elements=elements))
-    shards.ROW_GROUP_DOCUMENTS = 1
+    shards.ROW_GROUP_DOCUMENTS, shards.shard_bytes = 1, lambda group, total: 1
     run = RunDir(directory / "run")
     runner = Runner(load_config(config), run, LocalLauncher(), ProgressDisplay())
     save_config(runner.config, run.config)
@@ -98,7 +100,6 @@ def ingested(directory: Path, documents: int, elements: int) -> RunDir:
             if not is_done(ingest, step, task):
                 run_task(ingest, step, task)
     seal(ingest)
-    shards.shard_bytes = lambda group, total: 1
     begin(runner.context(stage_named("clean")))  # the plan is followed by whoever finds it
     return run
 

@@ -6,6 +6,7 @@ any machine.
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -85,10 +86,11 @@ def row_groups(root: Path, parts: Sequence[str]) -> list[dict[str, Any]]:
 
 def read_documents(root: Path, shard: Shard) -> Iterator[Document]:
     """The documents of a shard, in order, one row group in memory at a time."""
-    for piece in shard:
-        with pq.ParquetFile(root / piece["part"]) as file:
-            columns = file.read_row_group(piece["row_group"], columns=DOCUMENT_SCHEMA.names).to_pydict()
-        yield from map(Document, columns["id"], columns["text"], columns["source"], columns["meta"])
+    for part, pieces in itertools.groupby(shard, key=lambda piece: str(piece["part"])):
+        with pq.ParquetFile(root / part) as file:  # once: its footer tells of every row group
+            for piece in pieces:
+                columns = file.read_row_group(piece["row_group"], columns=DOCUMENT_SCHEMA.names).to_pydict()
+                yield from map(Document, columns["id"], columns["text"], columns["source"], columns["meta"])
 
 
 def shown(excerpt: str) -> str:

@@ -64,7 +64,7 @@ def sbatch_argv(job: BatchJob, settings: SlurmSettings, *, scripts: Path, logs: 
         argv += [f"--nodes={nodes}", f"--ntasks-per-node={each}", f"--cpus-per-task={settings.cpus_per_rank}"]
         if settings.gpus_per_node:
             kind = f"{settings.gpu_type}:" if settings.gpu_type else ""
-            argv += [f"--gres=gpu:{kind}{settings.gpus_per_node}"]
+            argv += [f"--gres=gpu:{kind}{min(each, settings.gpus_per_node)}"]
     else:
         argv += ["--nodes=1", "--ntasks=1", f"--cpus-per-task={settings.cpus}"]
     if job.elements:

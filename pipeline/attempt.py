@@ -121,14 +121,15 @@ def judge(
         return Verdict(AGAIN, "preempted" if outcome else "preempted, before it could save")
     starts = [row["progress"] for row in rows if row["event"] == "start"]
     stuck = starts and steps <= starts[-1]
-    limit = warned or state == "TIMEOUT"  # whose own TERM hides the warning
+    limit = state == "TIMEOUT" or (warned and outcome)  # its own TERM hides the warning
     if limit and stuck:
         what = "no step was finished" if outcome else "nothing was saved"
         return Verdict(FAILED, f"{what} within the time limit, since step {steps}; ask for more: slurm.time")
+    if limit:
+        how = "the time limit" if outcome else "the time limit, before it could save; raise slurm.warning_seconds"
+        return Verdict(AGAIN, how)
     if outcome:
-        return Verdict(AGAIN, "the time limit" if limit else "preempted with a time of grace, or told to stop")
-    if state == "TIMEOUT":
-        return Verdict(AGAIN, "the time limit, before it could save; raise slurm.warning_seconds")
+        return Verdict(AGAIN, "preempted with a time of grace, or told to stop")
     if state == "OUT_OF_MEMORY":
         return Verdict(FAILED, "out of memory; lower train.micro_batch_size or ask for more: slurm.memory")
     hung = _hung(logs)

@@ -1,9 +1,9 @@
 """An array of jobs shares the work on shards: each element does its own range of the tasks, then what others left.
 
 Before it does a task an element claims it, by a file that only one can make, so that no two do the same. A claim holds
-its maker's name: an element that is started again takes up what it had claimed. What an element leaves undone for good
-(it was killed and not started again, a task failed) the job behind the array tries once more, and names what fails
-again.
+its maker's name: one that is started again takes up what it had claimed of its own range. What an element leaves undone
+for good (it was killed and not started again, a task failed) the job behind the array tries once more, and names what
+fails again.
 """
 
 from __future__ import annotations
@@ -90,15 +90,20 @@ def work_on(context: Context, step: Step, share: Share) -> int:
     return DONE
 
 
+def _input(context: Context, task: int) -> str:
+    """What a task reads, for people."""
+    names = dict.fromkeys(str(piece.get("part", piece.get("name"))) for piece in context.shard(task))
+    return f"{next(iter(names))}{f' and {len(names) - 1} more' if len(names) > 1 else ''}"
+
+
 def _in_turn(context: Context, step: Step, share: Share) -> Iterator[int]:
     """This share's tasks in order, then those that nobody has claimed, from the ends of the other ranges."""
     count = context.tasks(step)
     yield from share.tasks(count)
     others = [Share((share.number + ahead) % share.of, share.of, "") for ahead in range(1, share.of)]
     claims = context.run.claims(context.stage.name)
-    claimed = (
-        {path.name for path in claims.iterdir()} if claims.exists() else set()
-    )  # one listing: there are many of us
+    # one listing: there are many of us
+    claimed = {path.name for path in claims.iterdir()} if claims.exists() else set()
     for other in others:
         for task in reversed(other.tasks(count)):
             if _claim_path(context, step, task).name not in claimed:
@@ -165,7 +170,10 @@ def failures(context: Context, step: Step) -> dict[int, dict[str, str]]:
 def in_words(context: Context, step: Step, tasks: list[int]) -> str:
     """Which tasks are missing, and why as far as they said."""
     said = failures(context, step)
-    named = [f"task {task} ({said[task]['error'] if task in said else 'it left no word'})" for task in tasks[:NAMED]]
+    named = [
+        f"task {task}, {_input(context, task)} ({said[task]['error'] if task in said else 'it left no word'})"
+        for task in tasks[:NAMED]
+    ]
     more = f" and {len(tasks) - NAMED} more" if len(tasks) > NAMED else ""
     return f"{len(tasks)} of {context.tasks(step)} tasks are missing: {', '.join(named)}{more}"
 

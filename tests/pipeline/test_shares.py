@@ -207,7 +207,10 @@ def test_a_shard_that_fails_is_told_and_costs_the_others_nothing(project: Path) 
     lost = [number for number, shard in enumerate(tasks) if "ingest/part-00002.parquet" in json.dumps(shard)]
     assert len(lost) == 1
     element = text2lm(project, *CLEAN, "--share", "0/1", "--workers", "2", code=1)
-    assert f"1 of {len(tasks)} tasks are missing: task {lost[0]} (ArrowInvalid: Parquet magic" in element.stderr
+    assert (
+        f"1 of {len(tasks)} tasks are missing: task {lost[0]}, ingest/part-00002.parquet (ArrowInvalid"
+        in element.stderr
+    )
     note = run.receipts("clean") / f"clean-{lost[0]:05d}.failed.json"
     told = json.loads(note.read_text())
     assert told["error"].startswith("ArrowInvalid: Parquet magic") and told["host"] and told["element"]

@@ -132,10 +132,11 @@ class Queued:
         found = processes(WORKER, str(self.root.resolve()))
         return {int(place.get("RANK", place["SLURM_PROCID"])): pid for pid, place in found}
 
-    def stop_ranks(self, step: int = SAVED_EVERY + 1, *which: int) -> dict[int, int]:
-        """Let the training come to a step and stop it there, without a word to it: it takes no time of the machine
+    def stop_ranks(self, step: int = SAVED_EVERY, *which: int) -> dict[int, int]:
+        """Let the training save a step and stop it soon after, without a word to it: it takes no time of the machine
         while Slurm's own clocks go."""
-        until(lambda: len(numbers(self.root)) >= step, f"step {step} of {self.root.name}")
+        saved = self.root / "pretrain" / "checkpoints" / f"step-{step:08d}" / "manifest.json"
+        until(saved.exists, f"the checkpoint of step {step} of {self.root.name}")
         stopped = stop({rank: pid for rank, pid in self.ranks().items() if rank in which or not which})
         assert len(numbers(self.root)) < STEPS, "the training was done before it could be stopped"
         return stopped

@@ -48,7 +48,7 @@ def has_no_time_for_a_step(cluster: Cluster, project: Path) -> tuple[Queued, str
 def may_restart_once(cluster: Cluster, project: Path) -> tuple[Queued, str]:
     run = Queued(cluster, project, "one restart", "slurm.max_restarts=1")
     with run.start() as command:
-        for step in (SAVED_EVERY + 1, 2 * SAVED_EVERY + 1):
+        for step in (SAVED_EVERY, 2 * SAVED_EVERY):
             stopped = run.stop_ranks(step)
             run.warn()
             go_on(stopped, told=True)
@@ -62,7 +62,7 @@ def hangs(cluster: Cluster, project: Path) -> Queued:
     """Both ranks on one node, so that there is another."""
     run = Queued(cluster, project, "hang", "train.hang_minutes=1", "slurm.ranks_per_node=2")
     run.submit()
-    run.stop_ranks(SAVED_EVERY + 1, 1)
+    run.stop_ranks(SAVED_EVERY, 1)
     run.wait_for_end()
     return run
 
@@ -79,7 +79,7 @@ def is_cancelled(cluster: Cluster, project: Path) -> list[tuple[Queued, str]]:
     run, said = Queued(cluster, project, "cancelled"), []
     for attempt, cancel in enumerate((["scancel"], None)):
         with run.start() as command:
-            stopped = run.stop_ranks(SAVED_EVERY * (attempt + 1) + 1)
+            stopped = run.stop_ranks(SAVED_EVERY * (attempt + 1))
             if cancel:
                 ask(*cancel, run.jobs()["pretrain-train"])
             else:
