@@ -12,13 +12,13 @@ import tomli_w
 from data_prep.files import UserError
 from launch.settings import SlurmSettings
 from launch.slurm import SlurmRefused
+from launch.slurm_site import ask_site, said_by, site_lines
 from pipeline.config import RunConfig, plain
 from pipeline.node_probe import look_at_nodes
 from pipeline.plan import plan, readable
 from pipeline.progress import ProgressDisplay
 from pipeline.run_dir import RunDir
 from pipeline.slurm_fit import fit, jobs_of_a_run, misfits
-from pipeline.slurm_site import ask_site, said_by, site_lines
 
 LOOKED_AT_NODES = 2  # where no config says how many
 

@@ -10,8 +10,8 @@ from dataclasses import replace
 
 from launch.sbatch import nodes_of
 from launch.settings import SiteSettings, SlurmSettings
+from launch.slurm_site import Partition, Site, mebibytes, seconds_of
 from pipeline.chain import chain
-from pipeline.slurm_site import Partition, Site, mebibytes, seconds_of
 from pipeline.stages import STAGES
 
 DEFAULT_TIME = "1-00:00:00"  # that slurm/*.sbatch ask for

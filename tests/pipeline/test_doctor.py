@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from launch.settings import SiteSettings, SlurmSettings
+from launch.slurm_site import Site, read_config, read_limits, read_partitions, seconds_of
 from pipeline.config import load_config
 from pipeline.node_probe import judge
 from pipeline.run_dir import RunDir
 from pipeline.slurm_doctor import disk_findings, read_quota, toml_lines
 from pipeline.slurm_fit import DEFAULT_TIME, fit, jobs_of_a_run, misfits
-from pipeline.slurm_site import Site, read_config, read_limits, read_partitions, seconds_of
 from tests.conftest import TINY_CONFIG
 
 ROOT = Path(__file__).parents[2]

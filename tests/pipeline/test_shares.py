@@ -218,7 +218,7 @@ def test_a_shard_that_fails_is_told_and_costs_the_others_nothing(project: Path) 
     note.write_text(json.dumps(told | {"error": "an old error"}))
     gather = text2lm(project, *CLEAN, *GATHER, code=1)
     assert "an old error); once more, here" in gather.stdout and "magic bytes" in gather.stderr
-    assert gather.stderr.startswith(f"text2lm: clean/clean: 1 of {len(tasks)} tasks are missing: task {lost[0]} (")
+    assert gather.stderr.startswith(f"text2lm: clean/clean: 1 of {len(tasks)} tasks are missing: task {lost[0]}, ")
     assert "Traceback" not in gather.stderr and not run.manifest("clean").exists()
     part.write_bytes(whole)
     text2lm(project, *CLEAN, *GATHER)
