@@ -24,7 +24,7 @@ class BatchJob:
     comment: str  # whose it is
     elements: int = 0  # of an array; 0: no array
     ranks: int = 0  # of a training; 0: data preparation
-    after: tuple[str, str] | None = None  # ("afterok" | "afterany", job id)
+    after: tuple[str, ...] = ()  # "afterok:JOB" or "afterany:JOB", all of them
     held: bool = False
     script: str = ""  # beside the others; "": that of its kind
 
@@ -71,7 +71,7 @@ def sbatch_argv(job: BatchJob, settings: SlurmSettings, *, scripts: Path, logs: 
         limit = f"%{settings.elements_at_once}" if settings.elements_at_once else ""
         argv += [f"--array=0-{job.elements - 1}{limit}"]
     if job.after:
-        argv += [f"--dependency={':'.join(job.after)}"]
+        argv += [f"--dependency={','.join(job.after)}"]
     if job.held:
         argv += ["--hold"]
     argv += _asked(settings, site)

@@ -92,7 +92,8 @@ def ask(*command: str) -> str:
         else:
             if done.returncode == 0:
                 return done.stdout
-            said = " ".join((done.stderr or done.stdout).split()) or f"{command[0]} ended with {done.returncode}"
+            lines = (done.stderr or done.stdout).replace(f"{command[0]}: error: ", "").splitlines()
+            said = "; ".join(filter(None, map(str.strip, lines))) or f"{command[0]} ended with {done.returncode}"
             if not any(word in said for word in AWAY):
                 raise SlurmRefused(said)
         if time.monotonic() > deadline:

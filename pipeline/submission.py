@@ -75,8 +75,7 @@ def submit(config: RunConfig, run: RunDir, stages: list[Stage]) -> Submission:
     links = chain(stages)
     try:
         for link in links:
-            before = submission.jobs[-1] if submission.jobs else None
-            job_id = slurm.submit(_argv(config, run, link, before, submission))
+            job_id = slurm.submit(_argv(config, run, link, submission))
             submission.jobs.append(SubmittedJob(link.name, link.kind, job_id))
             submission.save(run)
         submission.complete = True
@@ -108,20 +107,29 @@ def log_pattern(run: RunDir, job: SubmittedJob) -> str:
     return f"{job_name(run.root.resolve().name, job.name)}_{job.id}{'_*' if job.kind == 'array' else ''}.log"
 
 
-def _argv(config: RunConfig, run: RunDir, link: Link, before: SubmittedJob | None, submission: Submission) -> list[str]:
+def _argv(config: RunConfig, run: RunDir, link: Link, submission: Submission) -> list[str]:
     root = str(run.root.resolve())
-    after = ("afterany" if before.kind == "array" else "afterok", before.id) if before else None
     job = BatchJob(
         name=job_name(run.root.resolve().name, link.name),
         arguments=(root,) if link.kind == "training" else (*link.arguments, "--run", root),
         comment=submission.comment,
         elements=config.slurm.elements if link.kind == "array" else 0,
         ranks=config.launch.ranks if link.kind == "training" else 0,
-        after=after,
-        held=before is None,
+        after=_after(submission.jobs),
+        held=not submission.jobs,
     )
     logs = run.logs.resolve() / "slurm"
     return sbatch_argv(job, config.slurm, scripts=SCRIPTS, logs=logs, python=sys.executable)
+
+
+def _after(jobs: list[SubmittedJob]) -> tuple[str, ...]:
+    """What the next job waits for. Behind an array also for the job before it: if that fails the array never starts,
+    which is an end to `afterany`."""
+    if not jobs:
+        return ()
+    if jobs[-1].kind == "array":
+        return (f"afterok:{jobs[-2].id}", f"afterany:{jobs[-1].id}")
+    return (f"afterok:{jobs[-1].id}",)
 
 
 def _check(config: RunConfig, run: RunDir) -> None:

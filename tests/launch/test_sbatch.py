@@ -28,7 +28,7 @@ def a_job(**changed: Any) -> BatchJob:
 
 
 def test_an_array_behind_a_gather() -> None:
-    job = a_job(elements=16, after=("afterok", "41"))
+    job = a_job(elements=16, after=("afterok:41",))
     assert typed(job, elements_at_once=4, cpus=3) == [
         "sbatch",
         "--parsable",
@@ -83,7 +83,7 @@ def test_a_gather_behind_an_array_and_the_first_job_which_is_held() -> None:
 
 
 def test_a_training_over_several_nodes_with_all_gpus_of_its_node_for_each_rank() -> None:
-    job = a_job(name="mine.pretrain-train", arguments=("/runs/mine",), ranks=8, after=("afterok", "9"))
+    job = a_job(name="mine.pretrain-train", arguments=("/runs/mine",), ranks=8, after=("afterok:9",))
     settings = {"gpus_per_node": 4, "gpu_type": "a100", "cpus_per_rank": 12, "interface": "ib0"}
     assert typed(job, **settings, environment={"NCCL_DEBUG": "INFO"}) == [
         "sbatch",

@@ -51,7 +51,7 @@ def test_what_was_queued_before_a_refusal_is_cancelled(project: Path, programs: 
     program(programs, "sbatch", f'{count}; printf "%s\\n" "$@" > {programs}/job-$((n + 1)); echo $((n + 1))')
     program(programs, "scancel", f'echo "$@" >> {programs}/cancelled')
     done = text2lm(project, *ON_SLURM, "--detach", code=2)
-    assert "Slurm refused a job (ingest-write): sbatch: error: Batch job submission failed: Job violates" in done.stderr
+    assert "Slurm refused a job (ingest-write): Batch job submission failed: Job violates" in done.stderr
     assert "lower slurm.elements (each element counts), or wait for other jobs" in done.stderr
     assert sorted((programs / "cancelled").read_text().split()) == ["1", "2", "3"]
     jobs = [(programs / f"job-{number}").read_text().splitlines() for number in (1, 2, 3)]
