@@ -76,8 +76,8 @@ def test_a_gather_behind_an_array_and_the_first_job_which_is_held() -> None:
         "--signal=B:TERM@60",
     ]
     warned = {"warning_signal": "TERM", "warning_seconds": 60}
-    behind = BatchJob(**vars(gather) | {"after": ("afterany", "7")})
-    assert typed(behind, **warned) == [*begin, *middle, "--dependency=afterany:7", *end]
+    behind = BatchJob(**vars(gather) | {"after": ("afterok:6", "afterany:7")})
+    assert typed(behind, **warned) == [*begin, *middle, "--dependency=afterok:6,afterany:7", *end]
     first = BatchJob(**vars(gather) | {"held": True})
     assert typed(first, **warned) == [*begin, *middle, "--hold", *end]
 

@@ -56,7 +56,7 @@ def test_what_was_queued_before_a_refusal_is_cancelled(project: Path, programs: 
     assert sorted((programs / "cancelled").read_text().split()) == ["1", "2", "3"]
     jobs = [(programs / f"job-{number}").read_text().splitlines() for number in (1, 2, 3)]
     assert "--hold" in jobs[0] and "--hold" not in jobs[1] + jobs[2]
-    assert "--dependency=afterok:1" in jobs[1] and "--dependency=afterany:2" in jobs[2]
+    assert "--dependency=afterok:1" in jobs[1] and "--dependency=afterok:1,afterany:2" in jobs[2]
     submission = json.loads((project / "run" / "slurm" / "submission.json").read_text())
     assert submission["complete"] is False and [job["id"] for job in submission["jobs"]] == ["1", "2", "3"]
     assert all(f"--comment=text2lm:{submission['token']}" in words for words in jobs)
