@@ -78,8 +78,10 @@ def begin(config: RunConfig, run: RunDir, attempt: Attempt) -> int | None:
     sizes = [_size(_log(run, rank)) for rank in range(attempt.ranks)]
     if (rows := attempts(run)) and rows[-1]["event"] == "start":
         before = Attempt(rows[-1]["job"], rows[-1]["restart"], rows[-1]["nodes"], attempt.ranks)
-        lost = "cut off: a node was lost, or the job was killed before it could save"
-        _note(run, before, event="end", progress=progress(run), outcome="failed", reason=lost, exclude=[])
+        _note(
+            run, before, event="end", progress=progress(run), outcome="failed", reason=cut_off(run, before), exclude=[]
+        )
+    _state(run, attempt.job).unlink(missing_ok=True)
     _note(run, attempt, event="start", progress=progress(run), log_bytes=sizes)
     return free_port(attempt)
 
@@ -98,6 +100,14 @@ def end(config: RunConfig, run: RunDir, attempt: Attempt, *, signal: str, state:
     )
     run.leave_for_job(attempt.job)
     return verdict
+
+
+def cut_off(run: RunDir, attempt: Attempt) -> str:
+    """Why an attempt has no end: its batch script noted what Slurm said when it was told to stop, if it was."""
+    path = _state(run, attempt.job)
+    said = path.read_text().strip() if path.exists() else ""
+    words = {"REQUEUED": "preempted", "TIMEOUT": "the time limit", "CANCELLED": "cancelled"}
+    return f"{words[said]}, with no time to say so" if said in words else "lost its node"
 
 
 def judge(
@@ -121,7 +131,8 @@ def judge(
         return Verdict(AGAIN, "preempted" if outcome else "preempted, before it could save")
     starts = [row["progress"] for row in rows if row["event"] == "start"]
     stuck = starts and steps <= starts[-1]
-    limit = state == "TIMEOUT" or (warned and outcome)  # its own TERM hides the warning
+    silent = not any(log.lines for log in logs)
+    limit = state == "TIMEOUT" or (warned and (outcome or silent))  # its own TERM hides the warning
     if limit and stuck:
         what = "no step was finished" if outcome else "nothing was saved"
         return Verdict(FAILED, f"{what} within the time limit, since step {steps}; ask for more: slurm.time")
@@ -207,6 +218,10 @@ def _note(run: RunDir, attempt: Attempt, **facts: Any) -> None:
         file.write(json.dumps(row) + "\n")
         file.flush()
         os.fsync(file.fileno())
+
+
+def _state(run: RunDir, job: str) -> Path:
+    return run.slurm / f"state-{job}"
 
 
 def _log(run: RunDir, rank: int) -> Path:

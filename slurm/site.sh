@@ -33,19 +33,24 @@ job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}
 job=${job:-$SLURM_JOB_ID}
 say() { echo "$(date '+%F %T') $*"; }
 
-# Wait for a process of this shell; $code is what it ended with. A signal is passed on by `forward`, $signal says which.
+# A signal is passed on by `forward`, once there is somebody to pass it on to; $signal says which it was.
+forward() { :; }
+for name in TERM USR1 USR2; do
+  trap "signal=$name interrupted=yes; forward" "$name"
+done
+
+# Wait for a process of this shell; $code is what it ended with.
 wait_for() {
-  local interrupted=yes
-  trap 'signal=TERM interrupted=yes; forward' TERM
-  trap 'signal=USR1 interrupted=yes; forward' USR1
-  trap 'signal=USR2 interrupted=yes; forward' USR2
+  interrupted=yes
   while [ -n "$interrupted" ]; do # a signal ends one wait, not the process
     interrupted=
     wait "$1"
     code=$?
   done
-  trap '' TERM USR1 USR2
 }
+
+# From now on nothing interrupts this script or what it starts: it only decides what becomes of the job.
+deaf() { trap '' TERM USR1 USR2; }
 
 # What becomes of this job, as far as can be told from inside: Slurm shows COMPLETING, whatever ends it.
 job_state() {
