@@ -29,6 +29,7 @@ from pretrain.settings import TrainingJob
 DONE, FAILED, AGAIN = 0, 1, 3  # exit codes for slurm/gpu.sbatch
 HANGS = re.compile(r"(.+) is not done after \d+ s, the process ends")
 WAITS = "waiting for the other ranks"
+LOST_PEER = re.compile(r"connection (closed|reset)|broken pipe|remote process exited", re.IGNORECASE)
 PORT_TAKEN = re.compile(r"EADDRINUSE|address already in use", re.IGNORECASE)
 FIRST_PORT, PORTS, TRIED_PORTS = 20_000, 10_000, 100
 TAIL_BYTES = 1 << 16
@@ -131,8 +132,8 @@ def judge(
         return Verdict(AGAIN, "preempted" if outcome else "preempted, before it could save")
     starts = [row["progress"] for row in rows if row["event"] == "start"]
     stuck = starts and steps <= starts[-1]
-    silent = not any(log.lines for log in logs)
-    limit = state == "TIMEOUT" or (warned and (outcome or silent))  # its own TERM hides the warning
+    no_words = not any(log.lines for log in logs)
+    limit = state == "TIMEOUT" or (warned and (outcome or no_words))  # its own TERM hides the warning
     if limit and stuck:
         what = "no step was finished" if outcome else "nothing was saved"
         return Verdict(FAILED, f"{what} within the time limit, since step {steps}; ask for more: slurm.time")
@@ -145,7 +146,7 @@ def judge(
         return Verdict(FAILED, "out of memory; lower train.micro_batch_size or ask for more: slurm.memory")
     hung = _hung(logs)
     if hung is not None:
-        node = attempt.nodes[hung.rank * len(attempt.nodes) // attempt.ranks]
+        node = _node(attempt, hung.rank)
         said = next((line for log in logs for line in log.lines if HANGS.match(line)), "")
         if stuck and len(starts) > 1 and starts[-1] <= starts[-2]:
             return Verdict(FAILED, f"rank {hung.rank} hung on {node}, for the second time since step {steps}: {said}")
@@ -153,11 +154,21 @@ def judge(
         return Verdict(AGAIN, f"rank {hung.rank} hung on {node}", tuple(sorted({*before, node})))
     if any(PORT_TAKEN.search(line) for log in logs for line in log.lines):
         return Verdict(AGAIN, "another program had taken the port where the ranks meet")
-    culprit = min((log for log in logs if error_in(log.lines)), key=lambda log: log.last_seconds, default=None)
-    if culprit:
-        return Verdict(FAILED, f"rank {culprit.rank} failed: {error_in(culprit.lines)}")
+    in_turn = sorted(logs, key=lambda log: log.last_seconds)
+    errors = [(log.rank, error) for log in in_turn if (error := error_in(log.lines))]
+    silent = [log for log in logs if not error_in(log.lines)]
+    if errors and silent and all(LOST_PEER.search(error) for _, error in errors):
+        node = _node(attempt, silent[0].rank)
+        return Verdict(FAILED, f"rank {silent[0].rank} was killed on {node}, and left no word; out of memory?")
+    if errors:  # the first to speak
+        return Verdict(FAILED, "rank {} failed: {}".format(*errors[0]))
     last = next((log.lines[-1] for log in logs if log.lines and log.lines[-1].startswith("text2lm: ")), "")
     return Verdict(FAILED, last.removeprefix("text2lm: ") or "a rank was killed, and left no word; out of memory?")
+
+
+def _node(attempt: Attempt, rank: int) -> str:
+    """Where a rank is: srun fills one node after the other."""
+    return attempt.nodes[rank * len(attempt.nodes) // attempt.ranks]
 
 
 def _hung(logs: list[RankLog]) -> RankLog | None:

@@ -100,6 +100,13 @@ PAUSED: dict[str, Any] = {"outcome": "paused", "step": 12}
             *(None, [log(0, LOST_PEER, 5.0), log(1, LOST_PEER, 4.0), log(2, TRACEBACK, 3.0), log(3, [], 1.0)]),
             *([started(8)], 8, False, "RUNNING", FAILED, "rank 2 failed: KeyError: 'weights'", ()),
         ),
+        # all that spoke had lost somebody, who said nothing
+        (
+            *(None, [log(0, LOST_PEER, 5.0), log(1, LOST_PEER, 4.0), log(2, LOST_PEER, 6.0), log(3, [], 3.0)]),
+            *([started(8)], 8, False, "RUNNING", FAILED),
+            "rank 3 was killed on n2, and left no word; out of memory?",
+            (),
+        ),
         # three wait, the fourth says nothing: it hung, on the second node
         (
             *(None, [log(0, HUNG, 3.0), log(1, HUNG, 3.0), log(2, HUNG, 3.0), log(3, [], 1.0)]),
