@@ -186,13 +186,16 @@ def _hung(logs: list[RankLog]) -> RankLog | None:
 
 def last_words(run: RunDir, attempt: Attempt, verdict: Verdict) -> list[str]:
     """For the job's own log: the end of the log that says why."""
-    match = re.match(r"rank (\d+) (failed|hung)", verdict.reason)
+    match = re.match(r"rank (\d+) (failed|hung|was killed)", verdict.reason)
     rows = [row for row in attempts(run) if row["job"] == attempt.job and row["event"] == "start"]
     if not match or not rows:
         return []
-    rank = int(match[1]) if match[2] == "failed" else 0
-    lines = _read_log(_log(run, rank), rank, rows[-1]["log_bytes"][rank]).lines
-    return [f"the last lines of {_log(run, rank)}", *(f"  {line}" for line in lines[-SHOWN_LINES:])]
+    hung = match[2] == "hung"  # of which others tell
+    for rank in range(attempt.ranks) if hung else [int(match[1])]:
+        lines = _read_log(_log(run, rank), rank, rows[-1]["log_bytes"][rank]).lines
+        if not hung or any(map(HANGS.match, lines)):
+            return [f"the last lines of {_log(run, rank)}", *(f"  {line}" for line in lines[-SHOWN_LINES:])]
+    return []
 
 
 def attempts(run: RunDir) -> list[dict[str, Any]]:
