@@ -85,10 +85,10 @@ def sbatch_argv(job: BatchJob, settings: SlurmSettings, *, scripts: Path, logs: 
 
 def _asked(common: SiteSettings, site: SiteSettings) -> list[str]:
     """What one kind of job asks of the site, else what all do."""
-    names = {"partition": "partition", "account": "account", "qos": "qos", "constraint": "constraint"}
-    names |= {"time": "time", "memory": "mem"}
-    chosen = ((option, getattr(site, name) or getattr(common, name)) for name, option in names.items())
-    return [f"--{option}={value}" for option, value in chosen if value] + [*common.options, *site.options]
+    names = ("partition", "account", "qos", "constraint", "time", "memory")
+    chosen = ((name, getattr(site, name) or getattr(common, name)) for name in names)
+    found = [f"--{name.replace('memory', 'mem')}={value}" for name, value in chosen if value]
+    return [*found, *common.options, *site.options]
 
 
 def script_options(settings: SlurmSettings, python: str) -> list[str]:

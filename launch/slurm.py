@@ -67,10 +67,6 @@ class QueuedJob:
     def alive(self) -> bool:
         return any(state not in ENDED for state in self.states)
 
-    @property
-    def done(self) -> bool:
-        return not self.alive and set(self.states) == {ENDED_WELL}
-
 
 class SlurmRefused(Exception):  # noqa: N818 (what it did)
     """Slurm said no. Its text is what it said, in one line."""

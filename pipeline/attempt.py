@@ -11,6 +11,7 @@ import os
 import re
 import socket
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -61,11 +62,14 @@ class RankLog(NamedTuple):
 
 
 def begin(config: RunConfig, run: RunDir, attempt: Attempt) -> int | None:
-    """Check, write what the ranks read, take the run; the port where they meet. None: it was trained to the end."""
+    """Check, write what the ranks read, take the run; the port where they meet. None: it was trained to the end.
+
+    The ranks are those that Slurm gave, whatever the config says: their number changes no result.
+    """
     stage = stage_named("pretrain")
-    context = Context(config, run, stage)
+    context = Context(replace(config, launch=replace(config.launch, ranks=attempt.ranks)), run, stage)
     step = stage.step("train")
-    if not run.plan("pretrain").exists():
+    if not run.plan("pretrain").exists() or context.plan().key != context.key():
         raise UserError(f"{run.root} is not ready to train; run: text2lm stage tokens/encode --gather --run {run.root}")
     need_steps_before(context, step)
     if is_done(context, step, 0) or (run.outcome.exists() and read_json(run.outcome)["outcome"] == "done"):

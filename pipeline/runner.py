@@ -165,6 +165,8 @@ class Runner:
             if not pending:
                 continue
             if self.hands_over and (step.each_shard or step.program):
+                if step.program:
+                    self.run.outcome.unlink(missing_ok=True)  # of a shorter training, for example
                 self.display.say(f"{stage.name}/{step.name}: {len(pending)} of {context.tasks(step)} tasks to do")
                 return False
             if step.program:

@@ -145,9 +145,12 @@ def share_out(runner: Runner, context: Context, step: Step, share: Share, worker
         """Of its own range: many elements that listed all receipts would ask much of a file system."""
         return sum(run.receipt(stage.name, step.name, task).exists() for task in own)
 
+    def look() -> tuple[float, str]:
+        return (count := done()), f"{count} of its own {len(own)} tasks"
+
     before = done()
     try:
-        runner.wait(job, name, len(own), lambda: (done(), f"{done()} of its own {len(own)} tasks"))
+        runner.wait(job, name, len(own), look)
         for number in range(workers):  # with nothing to say, as nearly all
             if not (log := job.log_directory / f"{job.name}-{number}.log").stat().st_size:
                 log.unlink()

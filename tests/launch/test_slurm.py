@@ -71,7 +71,6 @@ def squeue_lines(*rows: tuple[str, ...]) -> str:
 def test_the_queue_of_22_05() -> None:
     found = read_queue((RECORDS / "squeue-22.05.txt").read_text(), COMMENT)
     assert {name: (dict(job.states), job.reasons, job.restarts) for name, job in found.items()} == QUEUE_2205
-    assert {name for name, job in found.items() if job.done} == {"1"}
     assert {name for name, job in found.items() if not job.alive} == {"1", "2", "7", "8", "17", "28"}
     assert found["18"].nodes == ["node2"] and found["1"].nodes == []  # where it runs, not where it ran
     assert found["6"].job_id == "6"
@@ -102,16 +101,16 @@ def test_a_requeued_element_and_the_words_of_newer_versions() -> None:
     assert array.reasons == ["JobArrayTaskLimit", "BeginTime"] and array.nodes == ["compute-hpc-node-[100,373,397]"]
     assert found["9"].reasons == ["ReqNodeNotAvail, UnavailableNodes:cs[100-102]"]
     assert found["10"].reasons == ["Nodes required for job are DOWN, DRAINED or reserved for jobs in"]
-    assert found["11"].alive and found["12"].alive and not found["13"].alive and not found["13"].done
+    assert found["11"].alive and found["12"].alive and not found["13"].alive
 
 
-def test_an_array_is_done_only_when_every_element_is() -> None:
+def test_an_array_has_ended_only_when_every_element_has() -> None:
     rows = [(f"7_{number}", "COMPLETED", "0", "None", "n1", COMMENT) for number in range(3)]
-    assert read_queue(squeue_lines(*rows), COMMENT)["7"].done
+    assert not read_queue(squeue_lines(*rows), COMMENT)["7"].alive
     for state in (*ENDED, *WAITING, "RUNNING", "COMPLETING", "SUSPENDED"):
         if state != "COMPLETED":
             ended = read_queue(squeue_lines(*rows, ("7_3", state, "0", "None", "", COMMENT)), COMMENT)["7"]
-            assert not ended.done and ended.alive == (state not in ENDED), state
+            assert ended.alive == (state not in ENDED), state
 
 
 @st.composite

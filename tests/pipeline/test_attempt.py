@@ -192,7 +192,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that is ready to train for four steps."""
     project = tmp_path_factory.mktemp("prepared")
     write_project(project)
-    sets = ("train.tokens=4096", "launch.ranks=1", "wandb.mode=disabled", "train.warmup_steps=1")
+    sets = ("train.tokens=4096", "wandb.mode=disabled", "train.warmup_steps=1", "train.schedule=constant")
     words = [word for item in sets for word in ("--set", item)]
     text2lm(project, "run", "tiny.toml", "--run", "run", "--until", "tokens", *words)
     text2lm(project, "stage", "tokens", "--gather", "--until", "pretrain", "--run", "run")
@@ -239,6 +239,7 @@ def test_attempts_of_a_real_training_leave_rows_and_hold_the_run(
     config = load_config(run.config)
     first = Attempt("7", 0, ["n1"], 1)
     assert isinstance(begin(config, run, first), int)
+    assert config.launch.ranks == 2 and json.loads(run.started.read_text())["ranks"] == 1  # as many as Slurm gave
     assert json.loads((run.root / "lock.json").read_text()) | {"host": ""} == {
         "host": "",
         "pid": 0,
@@ -274,6 +275,17 @@ def test_attempts_of_a_real_training_leave_rows_and_hold_the_run(
     assert [row["progress"] for row in rows] == [0, 0, 0, 4]
     assert rows[1]["outcome"] == "failed" and rows[3]["outcome"] == "done" and rows[0]["nodes"] == ["n1"]
     assert rows[2]["log_bytes"] == [len("\n".join(TRACEBACK)) + 1]  # the error of the first is not that of the second
+
+    text2lm(prepared, "stage", "pretrain/train", "--gather", "--until", "pretrain", "--run", "run")
+    longer = run.config.read_text().replace("tokens = 4096", "tokens = 8192")
+    run.config.write_text(longer)
+    early = text2lm(prepared, "attempt", "begin", *words_of("9"), code=2)
+    assert "is not ready to train" in early.stderr
+    begun = text2lm(prepared, "stage", "pretrain", "--gather", "--until", "pretrain", "--run", "run")
+    assert "pretrain/train: 1 of 1 tasks to do" in begun.stdout
+    ended = text2lm(prepared, "stage", "pretrain/train", "--gather", "--until", "pretrain", "--run", "run", code=1)
+    assert "not trained to the end" in ended.stderr  # what the shorter one left is no end of this one
+    assert text2lm(prepared, "attempt", "begin", *words_of("9")).stdout.strip().isdecimal()
 
 
 def test_what_is_not_ready_to_train_is_refused(tmp_path: Path, prepared: Path) -> None:
