@@ -10,6 +10,7 @@ import math
 import re
 from dataclasses import dataclass, field
 
+from data_prep.banding import DEDUP_PRESETS, MOST_PERMUTATIONS
 from data_prep.quality import RULES, thresholds_of
 
 FORMATS = ("auto", "text", "html")
@@ -81,10 +82,36 @@ def unknown_rules(where: str, rules: list[str]) -> list[str]:
 
 @dataclass(frozen=True)
 class DedupSettings:
-    threshold: float = 0.8  # estimated Jaccard similarity of word 5-grams at which two documents are the same
+    preset: str = "exact"  # exact | fineweb | datasketch | "": keys below as if they were typed
+    threshold: float = 0.8  # Jaccard similarity of the shingles (five words) at which two documents are the same
+    bands: int = 32  # of a signature; documents that share one are compared
+    rows: int = 8  # values in a band
+    verify: bool = True  # compare the shingles themselves; false: whoever shares a band is the same
+    priority: list[str] = field(default_factory=list)  # sources whose documents stay, the first named before all others
+    url_field: str = ""  # field of the rows that holds a document's address: of several with one address one stays
+    repeats: str = "keep"  # or lines or paragraphs: one that stands in several documents stays in one
+    # evaluation texts, paths or globs, relative to the config file. Their content is what identifies them
+    decontaminate: list[str] = field(default_factory=list, metadata={"execution": True})
+    contaminated: str = "drop"  # or report: what shares 13 words with an evaluation text
+    memory_gb: float = field(default=4.0, metadata={"execution": True})  # of one process that matches
 
     def problems(self) -> list[str]:
-        return [] if 0.5 <= self.threshold <= 1 else [f"dedup.threshold must be 0.5 to 1, got {self.threshold}"]
+        found = []
+        if self.preset not in ("", *DEDUP_PRESETS):
+            known = ", ".join(DEDUP_PRESETS)
+            found.append(f"dedup.preset must be one of {known}, or \"\", got '{self.preset}'")
+        if not 0.5 <= self.threshold <= 1:
+            found.append(f"dedup.threshold must be 0.5 to 1, got {self.threshold}")
+        if self.bands < 1 or self.rows < 1 or self.bands * self.rows > MOST_PERMUTATIONS:
+            wanted = f"at least 1 each, and their product at most {MOST_PERMUTATIONS:,}"
+            found.append(f"dedup.bands and dedup.rows must be {wanted}, got {self.bands} and {self.rows}")
+        if self.repeats not in ("keep", "lines", "paragraphs"):
+            found.append(f"dedup.repeats must be keep, lines or paragraphs, got '{self.repeats}'")
+        if self.contaminated not in ("drop", "report"):
+            found.append(f"dedup.contaminated must be drop or report, got '{self.contaminated}'")
+        if not 0 < self.memory_gb < math.inf:
+            found.append(f"dedup.memory_gb must be a number above 0, got {self.memory_gb}")
+        return found
 
 
 @dataclass(frozen=True)

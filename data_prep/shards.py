@@ -84,13 +84,19 @@ def row_groups(root: Path, parts: Sequence[str]) -> list[dict[str, Any]]:
     return pieces
 
 
-def read_documents(root: Path, shard: Shard) -> Iterator[Document]:
-    """The documents of a shard, in order, one row group in memory at a time."""
+def read_tables(root: Path, shard: Shard) -> Iterator[pa.Table]:
+    """The documents of a shard as tables, in order: one row group at a time."""
     for part, pieces in itertools.groupby(shard, key=lambda piece: str(piece["part"])):
         with pq.ParquetFile(root / part) as file:  # once: its footer tells of every row group
             for piece in pieces:
-                columns = file.read_row_group(piece["row_group"], columns=DOCUMENT_SCHEMA.names).to_pydict()
-                yield from map(Document, columns["id"], columns["text"], columns["source"], columns["meta"])
+                yield file.read_row_group(piece["row_group"], columns=DOCUMENT_SCHEMA.names)
+
+
+def read_documents(root: Path, shard: Shard) -> Iterator[Document]:
+    """The documents of a shard, in order, one row group in memory at a time."""
+    for table in read_tables(root, shard):
+        columns = table.to_pydict()
+        yield from map(Document, columns["id"], columns["text"], columns["source"], columns["meta"])
 
 
 def shown(excerpt: str) -> str:

@@ -56,7 +56,7 @@ def parser() -> Parser:
     work.add_argument(
         "--share", metavar="I/N", help="share I (from 0) of N of a step's tasks, then what is left of others"
     )
-    work.add_argument("--gather", action="store_true", help="behind that step: all up to the next work on shards")
+    work.add_argument("--gather", action="store_true", help="behind that step: all up to the next step that is shared")
     work.add_argument("--seal", action="store_true", help="check the accounting and write the manifest")
     stage.add_argument("--workers", type=int, help="processes for a share or a gather (default: launch.workers)")
     stage.add_argument("--until", metavar="STAGE", default="report", help="where --gather ends (default: report)")

@@ -38,7 +38,7 @@ def do_share(runner: Runner, name: str, step_name: str | None, share: Share, *, 
     if context is None:
         return DONE
     step = context.stage.step(step_name)
-    if not step.each_shard:
+    if not step.tasks:
         raise UserError(f"{name}/{step.name} is one task and cannot be shared; run it with --task 0 or --gather")
     need_steps_before(context, step)
     if workers is None:
@@ -109,7 +109,7 @@ def _complete(runner: Runner, context: Context, step: Step) -> None:
         raise UserError(
             f"{context.stage.name} was not begun; run: text2lm stage {context.stage.name} --gather --run DIR"
         )
-    if step.each_shard:
+    if step.tasks:
         complete(runner, context, step)
     elif step.program and not is_done(context, step, 0):
         outcome = read_json(runner.run.outcome) if runner.run.outcome.exists() else {"outcome": "not begun"}

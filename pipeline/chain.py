@@ -1,8 +1,8 @@
 """The whole road as a chain of batch jobs, from the table of stages alone.
 
-Work on shards is shared by the elements of an array, whose number does not depend on the data: the chain is queued
-before the data are known. Between two arrays one job gathers: it seals, does the steps that are one task, and plans
-what follows.
+A step of many tasks is shared by the elements of an array, whose number does not depend on the data: the chain is
+queued before these are known. Between two arrays one job gathers: it seals, does the steps that are one task, and
+plans what follows.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def chain(stages: Sequence[Stage]) -> list[Link]:
             where, name = f"{stage.name}/{step.name}", f"{stage.name}-{step.name}"
             if step.program:
                 links.append(Link(name, "training", ()))
-            elif step.each_shard:
+            elif step.tasks:
                 links.append(Link(name, "array", ("stage", where)))
             else:
                 continue

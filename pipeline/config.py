@@ -19,6 +19,7 @@ from typing import Any
 
 import tomli_w
 
+from data_prep.banding import preset_keys
 from data_prep.files import UserError, atomic_write
 from data_prep.settings import (
     CleanSettings,
@@ -68,6 +69,11 @@ class RunConfig:
         for table in [*self.source, *tables]:
             found += table.problems()
         found += deepspeed_problems(self.deepspeed)
+        found += [
+            f"dedup.priority names the unknown source '{name}', wanted some of {', '.join(names)}"
+            for name in self.dedup.priority
+            if name not in names
+        ]
         if not 0 <= self.seed < 2**63:
             found.append(f"seed must be 0 to 2^63 - 1, got {self.seed}")
         found += sample_problems(self.model, self.train, names) + keep_best_problems(self.train, self.checkpoint)
@@ -116,6 +122,9 @@ def load_config(path: Path, overrides: typing.Sequence[str] = ()) -> RunConfig:
             source["paths"] = [absolute(item, path.resolve().parent) for item in source["paths"]]
         if isinstance(source, dict) and isinstance(source.get("hub"), str) and (path.parent / source["hub"]).is_dir():
             source["hub"] = str((path.parent / source["hub"]).resolve())
+    dedup = table.get("dedup")
+    if isinstance(dedup, dict) and isinstance(dedup.get("decontaminate"), list):
+        dedup["decontaminate"] = [absolute(item, path.resolve().parent) for item in dedup["decontaminate"]]
     train = table.get("train")
     if isinstance(train, dict) and isinstance(train.get("init_from"), str) and train["init_from"]:
         train["init_from"] = str((path.parent / Path(train["init_from"]).expanduser()).resolve())
@@ -138,10 +147,13 @@ def absolute(pattern: Any, directory: Path) -> Any:
 
 
 def apply_published(table: dict[str, Any]) -> None:
-    """The keys of the model's preset, or of the model that training goes on from, as if they had been typed."""
-    model, train = (table.setdefault(name, {}) for name in ("model", "train"))
-    if not isinstance(model, dict) or not isinstance(train, dict):
+    """The keys of presets, or of the model that training goes on from, as if they had been typed."""
+    model, train, dedup = (table.setdefault(name, {}) for name in ("model", "train", "dedup"))
+    if not all(isinstance(named, dict) for named in (model, train, dedup)):
         return  # `build` says so
+    threshold = dedup.get("threshold", DedupSettings.threshold)
+    if isinstance(threshold, int | float) and 0.5 <= threshold <= 1:
+        table["dedup"] = preset_keys(str(dedup.get("preset", DedupSettings.preset)), threshold) | dedup
     preset = PRESETS.get(str(model.get("preset")), {})
     shape = preset.get("model", {})
     if isinstance(train.get("init_from"), str) and train["init_from"]:

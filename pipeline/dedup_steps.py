@@ -1,90 +1,193 @@
-"""The steps of dedup: sign a shard, match, cluster, filter a shard."""
+"""The steps of dedup: sign a shard, match a range of bands, collect a shard, cluster, filter a shard.
+
+Between them stand files, and any process can do any task; a document's name in them is its row over all shards.
+"""
 
 from __future__ import annotations
 
+import functools
+import glob
 import itertools
-from collections.abc import Iterator
+import math
+from collections import Counter
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
+from data_prep.document import Document, Drop
+from data_prep.files import UserError, read_json, write_json
+from data_prep.shards import read_tables
+from pipeline.document_steps import map_documents
+from pipeline.receipt import Entry
+from pipeline.stage import Context, Result, input_files
 
-from data_prep.document import Drop
-from data_prep.shards import read_documents, save_table
-from pipeline.document_steps import map_documents, part_name
-from pipeline.stage import Context, Result
+BANDS_A_TASK = 4
+REPEAT_TASKS = 8  # ranges of the keys of lines or paragraphs
+DOCUMENT_BYTES = 160  # in memory while a band is matched: key, order, row, sketch, and what sorting takes
+LINE_BYTES = 64  # the same of a line
+CHANCE = 0.15  # a pair is looked at when its sketches put it at most so much below the threshold
+
+
+def inputs(context: Context) -> list[Entry]:
+    """The parts that clean made, and the evaluation texts."""
+    parts = [item for name in context.stage.needs for item in context.upstream(name).outputs]
+    texts = [
+        {"source": "dedup.decontaminate", "name": path.name, "path": str(path), "bytes": path.stat().st_size}
+        for path in evaluation_files(context)
+    ]
+    return sorted(parts, key=lambda item: str(item["path"])) + input_files(context, texts)
+
+
+def evaluation_files(context: Context) -> tuple[Path, ...]:
+    found: list[Path] = []
+    for pattern in context.config.dedup.decontaminate:
+        paths = sorted(path for path in map(Path, glob.glob(pattern, recursive=True)) if path.is_file())  # noqa: PTH207
+        if not paths:
+            raise UserError(f"dedup.decontaminate: no file matches {pattern}; check the path in the config")
+        found += paths
+    return tuple(dict.fromkeys(found))
+
+
+@functools.cache
+def evaluation_of(paths: tuple[Path, ...]) -> Any:
+    """Read once a process."""
+    from data_prep.contamination import read_evaluation
+
+    return read_evaluation(paths) if paths else None
+
+
+def band_ranges(context: Context) -> int:
+    return math.ceil(context.config.dedup.bands / BANDS_A_TASK)
+
+
+def match_tasks(context: Context) -> int:
+    """One for each range of bands, and for each range of keys where lines or paragraphs are looked at."""
+    return band_ranges(context) + (REPEAT_TASKS if context.config.dedup.repeats != "keep" else 0)
+
+
+def files_of(context: Context, step: str, kind: str) -> list[Path]:
+    """What the tasks of a step left of one kind, in order."""
+    return [path for path in context.outputs_of(step) if path.name.startswith(kind)]
+
+
+def starts_of(context: Context) -> list[int]:
+    """The row of each shard's first document over all shards, and the number of documents."""
+    return [0, *itertools.accumulate(sum(piece["rows"] for piece in shard) for shard in context.plan().shards)]
+
+
+def ranges_for(context: Context, item_bytes: int, items: int) -> int:
+    """Into how many pieces so many items are cut, so that one fits into the memory that the config allows."""
+    return max(1, math.ceil(items * item_bytes / (context.config.dedup.memory_gb * 2**30)))
 
 
 def sign(context: Context, task: int) -> Result:
-    """A shard's content digests, lengths and MinHash signatures, one row a document."""
-    from data_prep.dedup import content_digest, sign
+    """What is kept of a shard to compare it: `data_prep.signed` describes it. Also the keys of its lines."""
+    from data_prep.signed import save
+    from data_prep.signing import sign_shard
 
-    columns: dict[str, list[Any]] = {"id": [], "digest": [], "characters": []}
-
-    def texts() -> Iterator[str]:
-        """One in memory at a time."""
-        for document in read_documents(context.run.root, context.shard(task)):
-            columns["id"].append(document.id)
-            columns["digest"].append(content_digest(document.text))
-            columns["characters"].append(len(document.text))
-            yield document.text
-
-    columns["signature"] = [signature.tobytes() for signature in sign(texts())]
-    out = context.run.work("dedup", "sign") / part_name(task)
-    save_table(out, pa.table(columns))
-    return Result([out])
+    settings = context.config.dedup
+    evaluation = evaluation_of(evaluation_files(context))
+    documents, lines = sign_shard(read_tables(context.run.root, context.shard(task)), settings, evaluation)
+    work = context.run.work("dedup", "sign")
+    outputs = [work / f"documents-{task:05d}.arrow"]
+    save(outputs[0], documents)
+    if settings.repeats != "keep":
+        outputs.append(work / f"lines-{task:05d}.arrow")
+        save(outputs[1], lines)
+    return Result(outputs)
 
 
 def match(context: Context, task: int) -> Result:
-    """Pairs of documents (row numbers over all shards, in order) that connect all that are similar enough."""
-    from data_prep.dedup import match
+    """Candidates: pairs that share a band of a range; or lines, of a range of keys, that stand in several documents."""
+    from data_prep.lsh import most_unequal_bits
+    from data_prep.matching import band_pairs, lines_in, repeated_lines
+    from data_prep.signed import save_array
 
-    table = pa.concat_tables([pq.read_table(path) for path in context.outputs_of("sign")])
-    pairs = match(table["digest"].to_pylist(), signatures_of(table), context.config.dedup.threshold)
-    columns = {"left": [pair.left for pair in pairs], "right": [pair.right for pair in pairs]}
-    out = context.run.work("dedup", "match") / "pairs.parquet"
-    save_table(out, pa.table(columns, schema=pa.schema([("left", pa.int64()), ("right", pa.int64())])))
+    settings, work = context.config.dedup, context.run.work("dedup", "match")
+    documents = files_of(context, "sign", "documents")
+    number = task - band_ranges(context)
+    outputs = []
+    if number < 0:
+        permutations = settings.bands * settings.rows
+        unequal_bits = most_unequal_bits(permutations, settings.threshold - CHANCE) if settings.verify else None
+        ranges = ranges_for(context, DOCUMENT_BYTES, starts_of(context)[-1])
+        for band in range(task * BANDS_A_TASK, min((task + 1) * BANDS_A_TASK, settings.bands)):
+            for part, pairs in enumerate(band_pairs(documents, band, ranges=ranges, unequal_bits=unequal_bits)):
+                outputs.append(work / f"pairs-{band:04d}-{part:04d}.npy")
+                save_array(outputs[-1], pairs)
+    else:
+        lines = files_of(context, "sign", "lines")
+        ranges = ranges_for(context, LINE_BYTES, lines_in(lines) // REPEAT_TASKS)
+        for part in range(ranges):
+            outputs.append(work / f"lines-{number:04d}-{part:04d}.npy")
+            repeated = repeated_lines(lines, starts_of(context), number * ranges + part, REPEAT_TASKS * ranges)
+            save_array(outputs[-1], repeated)
+    return Result(outputs)
+
+
+def collect(context: Context, task: int) -> Result:
+    """The shingles of those documents of a shard that may be like another."""
+    from data_prep.matching import paired_rows
+    from data_prep.shingles import shingles_of
+    from data_prep.signed import save
+
+    start, stop = starts_of(context)[task : task + 2]
+    runs = files_of(context, "match", "pairs") if context.config.dedup.verify else []
+    out = context.run.work("dedup", "collect") / f"shingles-{task:05d}.arrow"
+    save(out, shingles_of(read_tables(context.run.root, context.shard(task)), paired_rows(runs, start, stop), start))
     return Result([out])
 
 
 def cluster(context: Context, task: int) -> Result:
-    """For each document that goes: its shard and row, and for which: the longest stays, then the smallest id."""
-    from data_prep.dedup import Pair, estimate, survivors
+    """Which documents go and for which, which stay for several, and which lines go from which document."""
+    from data_prep.clustering import cluster, lines_that_go
+    from data_prep.signed import save, save_array
 
-    tables = [pq.read_table(path) for path in context.outputs_of("sign")]
-    table = pa.concat_tables(tables)
-    ids, digests, signatures = table["id"].to_pylist(), table["digest"].to_pylist(), signatures_of(table)
-    pairs = pq.read_table(context.outputs_of("match")[0])
-    rank = list(zip((-length for length in table["characters"].to_pylist()), ids, strict=True))
-    edges = map(Pair, pairs["left"].to_pylist(), pairs["right"].to_pylist())
-    stands_for = survivors(edges, rank, signatures, context.config.dedup.threshold)
-    starts = np.cumsum([0, *map(len, tables)])
-    drops: dict[str, list[Any]] = {"task": [], "row": [], "reason": [], "detail": []}
-    for row, survivor in enumerate(stands_for):
-        if row != survivor:
-            number = int(np.searchsorted(starts, row, side="right")) - 1
-            exact = digests[row] == digests[survivor]
-            how = "the same text" if exact else f"similarity {estimate(signatures[row], signatures[survivor]):.2f}"
-            drops["task"].append(number)
-            drops["row"].append(int(row - starts[number]))
-            drops["reason"].append("exact-duplicate" if exact else "near-duplicate")
-            drops["detail"].append(f"of {ids[survivor]} ({how})")
-    out = context.run.work("dedup", "cluster") / "drops.parquet"
-    kinds = {"task": pa.int64(), "row": pa.int64(), "reason": pa.string(), "detail": pa.string()}
-    save_table(out, pa.table(drops, schema=pa.schema(kinds)))
-    return Result([out])
+    settings, work = context.config.dedup, context.run.work("dedup", "cluster")
+    lines = files_of(context, "match", "lines")
+    decided = cluster(
+        files_of(context, "sign", "documents"),
+        files_of(context, "match", "pairs"),
+        files_of(context, "collect", "shingles"),
+        threshold=settings.threshold if settings.verify else None,
+        priority=settings.priority,
+        starts=starts_of(context),
+        ranges=ranges_for(context, DOCUMENT_BYTES, starts_of(context)[-1]),
+        lines=lines,
+    )
+    outputs = [work / "gone.arrow", work / "survivors.arrow", work / "facts.json"]
+    save(outputs[0], decided.gone)
+    save(outputs[1], decided.survivors)
+    write_json(outputs[2], decided.facts)
+    for number, going in enumerate(lines_that_go(lines, decided)):
+        outputs.append(work / f"lines-{number:05d}.npy")
+        save_array(outputs[-1], going)
+    return Result(outputs)
 
 
 def filter(context: Context, task: int) -> Result:
-    """The shard without the documents that go."""
-    table = pq.read_table(context.run.work("dedup", "cluster") / "drops.parquet", filters=[("task", "=", task)])
-    drops = {row["row"]: Drop(row["reason"], row["detail"]) for row in table.to_pylist()}
-    row = itertools.count()
-    return map_documents(context, task, lambda document: drops.get(next(row), document))
+    """The shard without the documents and lines that go. Who stays for others says so in its `meta`."""
+    from data_prep.verdicts import verdicts_of
+
+    start, stop = starts_of(context)[task : task + 2]
+    decided, signed = files_of(context, "cluster", ""), files_of(context, "sign", "documents")[task]
+    verdicts = verdicts_of(decided, signed, start, stop, context.config.dedup)
+    row, tally = itertools.count(), Counter[str]()
+
+    def change(document: Document) -> Document | Drop:
+        result = verdicts.change(next(row), document, tally)
+        if isinstance(result, Drop):
+            tally[f"removed_bytes/{document.source}"] += len(document.text.encode())
+        return result
+
+    result = map_documents(context, task, change)
+    return Result(result.outputs, result.counts, dict(tally))
 
 
-def signatures_of(table: pa.Table) -> Any:
-    from data_prep.dedup import PERMUTATIONS
-
-    return np.frombuffer(b"".join(table["signature"].to_pylist()), np.uint32).reshape(-1, PERMUTATIONS)
+def facts(context: Context, tally: dict[str, int]) -> dict[str, Any]:
+    """What the report shows: clusters, bytes by source, documents by evaluation text, repeated lines."""
+    (path,) = files_of(context, "cluster", "facts")
+    found: dict[str, Any] = read_json(path)
+    for name, count in tally.items():
+        kind, _, of = name.partition("/")
+        found.setdefault(kind, {})[of] = count
+    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,27 +27,35 @@ def trace(config: RunConfig, run: RunDir, document_id: str) -> list[str]:
 
     Where a stage's parts were dropped, a document that a later stage knows was kept.
     """
-    lines: list[str] = []
+    steps: list[tuple[str, str]] = []  # (stage, what became of the document there)
+    noted = ""  # by dedup
     dropped: list[str] = []  # stages without parts, since the last place where the document was found
     for name, manifest in sealed_stages(run, STAGES).items():
         if not manifest.counts.documents_in:
             continue
         found = []
         for path, row in find_rows(run.root, [item["path"] for item in manifest.ledgers], document_id):
-            detail = f" {row['detail']}" if row["detail"] else ""
-            excerpt = " ".join(shown(row["excerpt"]).split())
-            found.append(f'{name:<10} {Path(path).parent.name}: {row["reason"]}{detail}; it begins "{excerpt}"')
+            detail = f" {one_line(row['detail'])}" if row["detail"] else ""
+            found.append(
+                (name, f'{Path(path).parent.name}: {row["reason"]}{detail}; it begins "{one_line(row["excerpt"])}"')
+            )
         for path, _ in find_rows(run.root, parts_of(manifest), document_id):
-            found.append(f"{name:<10} kept in {path}")
+            found.append((name, f"kept in {path}"))
+            if "dedup" in (name, *dropped):
+                noted = notes_of_dedup(meta_of(run.root / path, document_id))
         if found:
-            lines += [f"{stage:<10} kept; the parts are dropped since" for stage in dropped] + found
+            steps += [(stage, "kept; the parts are dropped since") for stage in dropped] + found
         dropped = [*([] if found else dropped), name] if manifest.emptied else []
-    if not lines:
+    if not steps:
         need_stage(run, "ingest")
         gone = f", as far as can be told without the parts of {', '.join(dropped)}" if dropped else ""
         raise UserError(f"no document '{document_id}' in {run.root}{gone}; ids look like {example_id(run)}")
-    lines += token_lines(config, run, document_id)
-    return lines
+    lines = [f"{stage:<10} {became}{noted if stage == 'dedup' else ''}" for stage, became in steps]
+    return [*lines, *token_lines(config, run, document_id)]
+
+
+def one_line(excerpt: str) -> str:
+    return " ".join(shown(excerpt).split())
 
 
 def parts_of(manifest: Manifest) -> list[str]:
@@ -62,6 +71,36 @@ def find_rows(root: Path, paths: list[str], document_id: str) -> Iterator[tuple[
         table = pq.read_table(root / path, columns=names)
         for row in table.filter(pc.equal(table["id"], document_id)).to_pylist():
             yield path, row
+
+
+def meta_of(part: Path, document_id: str) -> dict[str, Any]:
+    """The meta of a document that the part holds. Of the others, which may hold much, none is read."""
+    with pq.ParquetFile(part) as file:
+        for group in range(file.num_row_groups):
+            row = pc.index(file.read_row_group(group, columns=["id"])["id"], document_id).as_py()
+            if row >= 0:
+                meta: dict[str, Any] = json.loads(file.read_row_group(group, columns=["meta"])["meta"][row].as_py())
+                return meta
+    raise AssertionError(f"{part} does not hold {document_id}")
+
+
+def notes_of_dedup(meta: dict[str, Any]) -> str:
+    """What dedup wrote into the meta of a document that it kept.
+
+    >>> notes_of_dedup({"dedup": {"cluster": "web:7", "size": 5, "repeats_removed": 12}})
+    '; stands for 5 documents (cluster web:7); 12 repeated lines removed'
+    """
+    mine, notes = meta.get("dedup"), [""]
+    if not isinstance(mine, dict):  # nothing, or a field of the source's own rows
+        return ""
+    if "size" in mine:
+        notes.append(f"stands for {mine['size']:,} documents (cluster {mine['cluster']})")
+    if "contaminated" in mine:
+        found = mine["contaminated"]
+        notes.append(f"reported: shares '{one_line(found['ngram'])}' with {found['set']}")
+    if "repeats_removed" in mine:
+        notes.append(f"{mine['repeats_removed']:,} repeated lines removed")
+    return "; ".join(notes)
 
 
 def token_lines(config: RunConfig, run: RunDir, document_id: str) -> Iterator[str]:

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from data_prep.files import atomic_write, read_json, read_json_lines
 from data_prep.shards import shown
 from pipeline.charts import Bar, Curve, bar_chart, duration, line_chart, page, short, size, small_bar, table, text
+from pipeline.duplicates_section import duplicates, read_excerpts
 from pipeline.freshness import sealed_stages
 from pipeline.receipt import Manifest
 from pipeline.run_dir import RunDir
@@ -48,6 +49,7 @@ class ReportData:
     stages: dict[str, Manifest]  # sealed, and made from what the stages before them hold now
     waiting: list[str]  # the stages still to come
     reasons: list[Reason]
+    excerpts: dict[str, str]  # of documents that went for others, by id; still raw
     metrics: list[Row]
     results: Row | None
 
@@ -69,6 +71,7 @@ def collect(run: RunDir, stages: Sequence[Stage]) -> ReportData:
         stages=sealed,
         waiting=[stage.name for stage in stages if stage.name not in sealed],
         reasons=[reason for name, manifest in sealed.items() for reason in read_reasons(run.root, name, manifest)],
+        excerpts=read_excerpts(run.root, sealed["dedup"]) if "dedup" in sealed else {},
         metrics=read_json_lines(run.metrics),
         results=read_json(run.results) if "evaluate" in sealed else None,
     )
@@ -104,6 +107,7 @@ def render(data: ReportData) -> str:
         "": key_numbers(data),
         "From source to training text": funnel(data),
         "What left, and why": what_left(data),
+        "Duplicates": alike(data),
         "Tokens": tokens(data),
         "Training": training(data),
         "Evaluation": evaluation(data),
@@ -197,6 +201,12 @@ def reason_item(reason: Reason, most: int) -> str:
     name = f'<span>{text(reason.name)} <small class="note">{reason.stage}</small></span>'
     line = f"{name}<b>{reason.documents:,}</b>{small_bar(reason.documents / most)}"
     return f'<details class="reason"><summary>{line}</summary><ol>{rows}</ol></details>'
+
+
+def alike(data: ReportData) -> str:
+    if "dedup" not in data.stages:
+        return ""
+    return duplicates(data.stages["dedup"].facts, data.excerpts, data.stages["clean"].counts.bytes)
 
 
 def tokens(data: ReportData) -> str:

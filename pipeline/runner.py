@@ -20,7 +20,7 @@ from pipeline.freshness import NEVER_RUN, why_stale
 from pipeline.progress import LOG_SECONDS, GrowingLog, ProgressDisplay
 from pipeline.run_dir import RunDir
 from pipeline.sealing import clear, seal
-from pipeline.stage import Context, Stage, Step, begin, is_done, run_task
+from pipeline.stage import Context, Stage, Step, begin, each_shard, is_done, run_task
 from pipeline.stages import STAGES, stage_named
 from pipeline.training_steps import check_training, refuse_other_data, refuse_other_settings, training_begun
 
@@ -164,7 +164,7 @@ class Runner:
             context.receipts.forget(step.name, pending)  # one that --verify found damaged looks whole to a worker
             if not pending:
                 continue
-            if self.hands_over and (step.each_shard or step.program):
+            if self.hands_over and (step.tasks or step.program):
                 if step.program:
                     self.run.outcome.unlink(missing_ok=True)  # of a shorter training, for example
                 self.display.say(f"{stage.name}/{step.name}: {len(pending)} of {context.tasks(step)} tasks to do")
@@ -192,8 +192,8 @@ class Runner:
         threads = str(max(1, (os.cpu_count() or 1) // workers))
         environment = {"OMP_NUM_THREADS": threads, "RAYON_NUM_THREADS": threads, "TOKENIZERS_PARALLELISM": "true"}
         job = Job(f"{stage.name}-{step.name}", commands, run.logs, environment=environment)
-        shards = context.plan().shards
-        sizes = {task: sum(piece["bytes"] for piece in shards[task]) if step.each_shard else 1 for task in pending}
+        shards = context.plan().shards if step.tasks is each_shard else []
+        sizes = {task: sum(piece["bytes"] for piece in shards[task]) if shards else 1 for task in pending}
         receipts = {task: run.receipt(stage.name, step.name, task) for task in pending}
         begun = time.time()
 

@@ -1,4 +1,4 @@
-"""An array of jobs shares the work on shards: each element does its own range of the tasks, then what others left.
+"""An array of jobs shares the tasks of a step: each element does its own range of the tasks, then what others left.
 
 Before it does a task an element claims it, by a file that only one can make, so that no two do the same. A claim holds
 its maker's name: one that is started again takes up what it had claimed of its own range. What an element leaves undone
@@ -23,7 +23,7 @@ from data_prep.files import UserError, read_json, write_json
 from launch.job import Job, JobError
 from launch.slurm import this_job
 from pipeline.runner import DONE, PAUSED, Paused, Runner
-from pipeline.stage import Context, Step, is_done, run_task
+from pipeline.stage import Context, Step, each_shard, is_done, run_task
 
 NAMED = 5  # failed tasks that a message names
 TRIED_AGAIN = 100  # missing tasks that are tried once more, at most: with more of them it is no shard's trouble
@@ -90,10 +90,12 @@ def work_on(context: Context, step: Step, share: Share) -> int:
     return DONE
 
 
-def _input(context: Context, task: int) -> str:
-    """What a task reads, for people."""
+def _named(context: Context, step: Step, task: int) -> str:
+    """A task by its number and what it reads, for people."""
+    if step.tasks is not each_shard:
+        return f"task {task}"
     names = dict.fromkeys(str(piece.get("part", piece.get("name"))) for piece in context.shard(task))
-    return f"{next(iter(names))}{f' and {len(names) - 1} more' if len(names) > 1 else ''}"
+    return f"task {task}, {next(iter(names))}{f' and {len(names) - 1} more' if len(names) > 1 else ''}"
 
 
 def _in_turn(context: Context, step: Step, share: Share) -> Iterator[int]:
@@ -174,7 +176,7 @@ def in_words(context: Context, step: Step, tasks: list[int]) -> str:
     """Which tasks are missing, and why as far as they said."""
     said = failures(context, step)
     named = [
-        f"task {task}, {_input(context, task)} ({said[task]['error'] if task in said else 'it left no word'})"
+        f"{_named(context, step, task)} ({said[task]['error'] if task in said else 'it left no word'})"
         for task in tasks[:NAMED]
     ]
     more = f" and {len(tasks) - NAMED} more" if len(tasks) > NAMED else ""

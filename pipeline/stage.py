@@ -30,15 +30,16 @@ class Result:
 
 @dataclass(frozen=True)
 class Step:
-    """One barrier's worth of work: a task per shard of the stage's plan, or one task for all.
+    """One barrier's worth of work: one task, or as many as `tasks` says, which processes or jobs share.
 
-    `program` makes it a parallel program instead (the ranks of training): it checks and prepares, and gives the command
-    of one rank; `run` then collects what the program left.
+    `tasks` looks at the stage's plan and the settings in its key, and at nothing else. `program` makes it a parallel
+    program instead (the ranks of training): it checks and prepares, and gives the command of one rank; `run` then
+    collects what the program left.
     """
 
     name: str
     run: Callable[[Context, int], Result]
-    each_shard: bool = False
+    tasks: Callable[[Context], int] | None = None
     program: Callable[[Context], tuple[str, ...]] | None = None
 
 
@@ -158,7 +159,7 @@ class Context:
         return self.plan().shards[task]
 
     def tasks(self, step: Step) -> int:
-        return len(self.plan().shards) if step.each_shard else 1
+        return step.tasks(self) if step.tasks else 1
 
     def outputs_of(self, step: str) -> list[Path]:
         """What an earlier step of this stage made, in task order."""
@@ -168,6 +169,11 @@ class Context:
             assert receipt is not None, f"{self.stage.name}/{step} task {task} has no receipt"
             found += [self.run.root / item["path"] for item in receipt.outputs]
         return found
+
+
+def each_shard(context: Context) -> int:
+    """The number of tasks of a step that has one for each shard of the plan."""
+    return len(context.plan().shards)
 
 
 def begin(context: Context) -> None:

@@ -9,7 +9,7 @@ from data_prep.files import UserError
 from pipeline import dedup_steps, document_steps, ingest_steps, model_steps, token_steps, training_steps
 from pipeline.receipt import Manifest
 from pipeline.report import write_report
-from pipeline.stage import Context, Result, Stage, Step
+from pipeline.stage import Context, Result, Stage, Step, each_shard
 
 
 def say_documents(manifest: Manifest) -> str:
@@ -47,9 +47,9 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         "ingest",
         steps=(
-            Step("read", ingest_steps.read, each_shard=True),
+            Step("read", ingest_steps.read, tasks=each_shard),
             Step("ids", ingest_steps.ids),
-            Step("write", ingest_steps.write, each_shard=True),
+            Step("write", ingest_steps.write, tasks=each_shard),
         ),
         reads=("source.text_field", "source.id_field"),
         inputs=ingest_steps.inputs,
@@ -60,7 +60,7 @@ STAGES: tuple[Stage, ...] = (
     ),
     Stage(
         "clean",
-        steps=(Step("clean", document_steps.clean, each_shard=True),),
+        steps=(Step("clean", document_steps.clean, tasks=each_shard),),
         needs=("ingest",),
         reads=("clean", "source.format", "source.rules"),
         plan=document_steps.shards_of("ingest"),
@@ -70,20 +70,24 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         "dedup",
         steps=(
-            Step("sign", dedup_steps.sign, each_shard=True),
-            Step("match", dedup_steps.match),
+            Step("sign", dedup_steps.sign, tasks=each_shard),
+            Step("match", dedup_steps.match, tasks=dedup_steps.match_tasks),
+            Step("collect", dedup_steps.collect, tasks=each_shard),
             Step("cluster", dedup_steps.cluster),
-            Step("filter", dedup_steps.filter, each_shard=True),
+            Step("filter", dedup_steps.filter, tasks=each_shard),
         ),
         needs=("clean",),
         reads=("dedup",),
+        version=2,
+        inputs=dedup_steps.inputs,
+        facts=dedup_steps.facts,
         plan=document_steps.shards_of("clean"),
         intermediate=True,
         say=say_documents,
     ),
     Stage(
         "scrub",
-        steps=(Step("scrub", document_steps.scrub, each_shard=True),),
+        steps=(Step("scrub", document_steps.scrub, tasks=each_shard),),
         needs=("dedup",),
         reads=("scrub",),
         plan=document_steps.shards_of("dedup"),
@@ -92,7 +96,7 @@ STAGES: tuple[Stage, ...] = (
     ),
     Stage(
         "split",
-        steps=(Step("split", document_steps.split, each_shard=True),),
+        steps=(Step("split", document_steps.split, tasks=each_shard),),
         needs=("scrub",),
         reads=("seed", "split"),
         plan=document_steps.shards_of("scrub"),
@@ -111,7 +115,7 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         "tokens",
         steps=(
-            Step("encode", token_steps.tokens_encode, each_shard=True),
+            Step("encode", token_steps.tokens_encode, tasks=each_shard),
             Step("write", token_steps.tokens_write),
         ),
         needs=("split", "tokenizer"),

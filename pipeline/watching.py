@@ -11,11 +11,11 @@ from launch import slurm
 from launch.job import JobError
 from launch.slurm import QueuedJob
 from pipeline.attempt import attempts
-from pipeline.config import RunConfig
+from pipeline.config import RunConfig, load_config
 from pipeline.progress import ProgressDisplay
-from pipeline.receipt import Receipts
 from pipeline.run_dir import RunDir
-from pipeline.stage import ShardPlan
+from pipeline.stage import Context
+from pipeline.stages import stage_named
 from pipeline.submission import Submission, SubmittedJob, log_pattern
 
 TAIL_BYTES = 1 << 14
@@ -84,8 +84,8 @@ def how_far(run: RunDir, submission: Submission, found: dict[str, QueuedJob]) ->
 def _progress(run: RunDir, job: SubmittedJob) -> str:
     stage, _, step = job.name.partition("-")
     if job.kind == "array" and run.plan(stage).exists():
-        tasks = len(ShardPlan.load(run.plan(stage)).shards)
-        return f"{len(Receipts(run, stage).done_tasks(step))} of {tasks} tasks"
+        context = Context(load_config(run.config), run, stage_named(stage))
+        return f"{len(context.receipts.done_tasks(step))} of {context.tasks(context.stage.step(step))} tasks"
     row = last_json_line(run.metrics) if job.kind == "training" else None
     return f"step {row['step']:,}, loss {row['loss'] or math.nan:.3f}" if row else "at work"
 

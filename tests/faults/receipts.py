@@ -16,7 +16,7 @@ from pipeline.freshness import why_stale
 from pipeline.receipt import Manifest, Receipt
 from pipeline.run_dir import RunDir
 from pipeline.sealing import clear, seal
-from pipeline.stage import Context, Result, Stage, Step, begin, is_done, run_task
+from pipeline.stage import Context, Result, Stage, Step, begin, each_shard, is_done, run_task
 from tests.faults.scenario import Ending
 
 ENTRY = {"path": "clean/part-00000.parquet", "bytes": 5, "mtime_ns": 7, "digest": "sha256:00"}
@@ -92,7 +92,7 @@ def answer(context: Context, task: int) -> Result:
 
 LOUD = Stage(
     "loud",
-    steps=(Step("shout", shout, each_shard=True), Step("join", join)),
+    steps=(Step("shout", shout, tasks=each_shard), Step("join", join)),
     reads=("seed",),
     plan=lambda context: [[{"text": text}] for text in ("hear", "ye")],
     intermediate=True,

@@ -38,7 +38,7 @@ def test_every_piece_of_shard_work_is_an_array_and_its_gather_behind_it() -> Non
         ("pretrain-train", "training"),
         ("pretrain-train-gather", "gather"),
     ]
-    shared = [f"{stage.name}-{step.name}" for stage in STAGES for step in stage.steps if step.each_shard]
+    shared = [f"{stage.name}-{step.name}" for stage in STAGES for step in stage.steps if step.tasks]
     assert [link.name for link in links if link.kind == "array"] == shared
     assert links[0].arguments == ("stage", "ingest", "--gather", "--until", "report")
     assert links[1].arguments == ("stage", "ingest/read")

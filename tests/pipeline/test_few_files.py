@@ -23,7 +23,7 @@ from pipeline.freshness import why_stale
 from pipeline.receipt import Manifest, Receipt, Receipts
 from pipeline.run_dir import RunDir
 from pipeline.sealing import clear, seal
-from pipeline.stage import Context, Result, Stage, Step, begin, is_done, run_task
+from pipeline.stage import Context, Result, Stage, Step, begin, each_shard, is_done, run_task
 
 TASKS, LOSING = 300, 7  # tasks, and those of them that drop a document
 
@@ -34,7 +34,7 @@ def pick(context: Context, task: int) -> Result:
 
 PICK = Stage(
     "pick",
-    steps=(Step("pick", pick, each_shard=True),),
+    steps=(Step("pick", pick, tasks=each_shard),),
     inputs=lambda context: [],
     plan=lambda context: [row_groups(context.run.root, [f"read/{part_name(task)}"]) for task in range(TASKS)],
 )
@@ -161,7 +161,7 @@ def test_signing_holds_one_row_group_and_not_the_shard(tmp_path: Path) -> None:
     stage = replace(
         PICK,
         name="dedup",
-        steps=(Step("sign", sign, each_shard=True),),
+        steps=(Step("sign", sign, tasks=each_shard),),
         plan=lambda context: [row_groups(context.run.root, [f"clean/{part_name(0)}"])],
     )
     context = again(tmp_path).at(stage)

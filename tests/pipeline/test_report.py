@@ -90,6 +90,67 @@ def test_a_half_way_run_renders_and_foreign_text_stays_text(half_way: RunDir) ->
     assert "Still to come: dedup, scrub" in page.words
 
 
+def test_duplicates_show_sizes_sources_and_examples(half_way: RunDir) -> None:
+    """The facts are those of dedup's manifest; nine in ten of the clusters are pairs, as usual."""
+    members = [
+        {"id": "docs:<script>2", "similarity": 0.93, "reason": "near-duplicate"},
+        {"id": "docs:3", "similarity": 1.0, "reason": "exact-duplicate"},
+    ]
+    with Ledger(half_way.stage("dedup") / "dropped" / "part-00000.parquet") as ledger:
+        hostile = "<img src=x onerror=alert(1)> call jo@example.org"
+        ledger.write(Document("docs:<script>2", hostile, "docs"), Drop("near-duplicate", "of docs:1"))
+        ledger.write(
+            Document("docs:9", "not of a cluster that is shown", "docs"), Drop("no-sample-of-this", "of docs:8")
+        )
+    seal(
+        half_way,
+        "dedup",
+        Counts(900, 840, {"near-duplicate": 60}, 0, 3_000_000),
+        "clean",
+        cluster_sizes={"2": 36, "3": 2, "4": 1, "18": 1},
+        removed_bytes={"<i>web</i>": 900_000, "books": 100_000},
+        clusters=[{"survivor": "docs:<script>1", "size": 18, "members": members}],
+        contaminated={"eval/<b>quiz.jsonl": 7},
+        repeated={"lines": 1234, "bytes": 56_000},
+    )
+    write_report(half_way, TOLD)
+    html = half_way.report.read_text()
+    page = Page(html)
+    said = """
+        40 clusters: of each one
+        2 documents
+        36 clusters · 36 removed
+        3-4 documents
+        3 clusters · 7 removed
+        5-8 documents
+        0 clusters · 0 removed
+        17-32 documents
+        1 clusters · 17 removed
+        <i>web</i>
+        900.0 kB · 22.5% of all text
+        100.0 kB · 2.5% of all text
+        docs:<script>1
+        docs:<script>2 near-duplicate, similarity 0.93
+        <img src=x onerror=alert(1)> call <EMAIL>
+        docs:3 exact-duplicate, similarity 1.00
+        eval/<b>quiz.jsonl
+        7 documents
+        1,234 removed, 56.0 kB
+    """
+    section = page.words.partition("Duplicates")[2]
+    places = [section.find(line.strip()) for line in said.strip().splitlines()]
+    assert -1 not in places and places == sorted(places)
+    assert "jo@example.org" not in html and not {"script", "img", "i"} & set(page.tags)
+    widths = {value for name, value in page.attributes if name == "width"}
+    assert {"2.78%", "47.22%", "11.11%"} <= widths  # 1 of 36 clusters, 17 of 36 documents, 1 of 9 parts of the bytes
+
+
+def test_without_duplicates_there_is_no_section(half_way: RunDir) -> None:
+    seal(half_way, "dedup", Counts(900, 900, {}, 0, 4_000_000), "clean")
+    write_report(half_way, TOLD)
+    assert "Duplicates" not in half_way.report.read_text()
+
+
 def test_a_value_cut_off_by_the_end_of_an_excerpt_is_not_shown(half_way: RunDir) -> None:
     address = "somebody.with.a.name@example.org"
     with Ledger(half_way.stage("clean") / "dropped" / "part-00000.parquet") as ledger:

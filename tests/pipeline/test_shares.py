@@ -23,8 +23,8 @@ from pipeline.shares import Share, parse_share
 from tests.conftest import contents, start_text2lm, text2lm, write_project
 
 TASKS = 40
-# One worker of an element, on a stage that writes down what it does. Some tasks take longer than others; the one named
-# `slow` waits for a file.
+# One worker of an element, on a stage without shards that writes down what it does. Some tasks take longer than others;
+# the one named `slow` waits for a file.
 WORKER = """
 import sys, time
 from pathlib import Path
@@ -47,8 +47,8 @@ def work(context, task):
     path.write_text(str(task))
     return Result([path])
 
-step = Step("work", work, each_shard=True)
-stage = Stage("stage", (step,), inputs=lambda context: [], plan=lambda context: [[] for task in range(TASKS)])
+step = Step("work", work, tasks=lambda context: TASKS)
+stage = Stage("stage", (step,), inputs=lambda context: [])
 context = Context(RunConfig([SourceSettings("s", ["s.jsonl"])]), RunDir(root), stage)
 if not RunDir(root).plan("stage").exists():
     begin_beside_others(context)
