@@ -169,11 +169,13 @@ def match_datasketch(path: str) -> dict[str, Any]:
     from datasketch import LeanMinHash, MinHashLSH
 
     signatures = np.load(path)
-    MinHashLSH(num_perm=PERMUTATIONS, params=(BANDS, ROWS)).insert(0, LeanMinHash(1, signatures[0], scheme="affine32"))
+    MinHashLSH(num_perm=PERMUTATIONS, params=(BANDS, ROWS)).insert(
+        0, LeanMinHash(seed=1, hashvalues=signatures[0], scheme="affine32")
+    )
     peak, seconds, found = Peak(), -cpu_seconds(), 0
     index = MinHashLSH(num_perm=PERMUTATIONS, params=(BANDS, ROWS))
     for row, values in enumerate(signatures):
-        sketch = LeanMinHash(1, values, scheme="affine32")
+        sketch = LeanMinHash(seed=1, hashvalues=values, scheme="affine32")
         found += len(index.query(sketch))
         index.insert(row, sketch, check_duplication=False)
     seconds += cpu_seconds()

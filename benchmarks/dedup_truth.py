@@ -28,7 +28,7 @@ from data_prep.files import atomic_path  # noqa: E402
 Numbers = npt.NDArray[np.int64]
 THRESHOLD = 0.8
 SHINGLE_WORDS = 5
-PAIRS_AT_ONCE = 20_000
+PAIRS_AT_ONCE = 2_000
 UNITS = 20  # of a word; what a character is in a script without spaces, as benchmarks/dedup_calibration.py counts it
 SCRIPTS = (
     (13, r"\u2e80-\u2fd5\u3005-\u3007\u3021-\u3029\u3400-\u9fff\uf900-\ufaff\U00020000-\U000323af"),  # Han

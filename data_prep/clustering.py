@@ -21,6 +21,7 @@ from data_prep.matching import Rows, digest_halves, pairs_of, repeated_rows
 from data_prep.repeats import keepers
 from data_prep.resolution import REASONS, STAYS, Resolution, Similarities, first_with, resolve
 from data_prep.signed import each, load, load_array, signatures_of
+from data_prep.sorting import distinct
 
 EXAMPLES, EXAMPLE_MEMBERS = 10, 5
 PAIRS_AT_ONCE = 1 << 18
@@ -51,8 +52,8 @@ def cluster(
     stands in several documents. Threshold None: pairs are not verified."""
     left, right = (np.concatenate(rows) for rows in zip(*all_pairs(runs, starts), strict=True))
     company = [repeated_rows(signed, column, ranges=ranges) for column in ("digest", "address")]
-    company += [np.unique(load_array(path)["row"]) for path in lines]
-    involved = np.unique(np.concatenate([left, right, *company]))
+    company += [distinct(load_array(path)["row"]) for path in lines]
+    involved = distinct(np.concatenate([left, right, *company]))
     documents = pa.concat_tables(
         table.take(involved[slice(*np.searchsorted(involved, [start, start + len(table)]))] - start)
         for start, table in each(signed, "id", "source", "characters", "digest", "address")

@@ -18,6 +18,7 @@ from data_prep.lsh import band_keys, bucket_links, bucket_pairs
 from data_prep.repeats import repeated
 from data_prep.shingles import Hashes
 from data_prep.signed import DEPUTY, OUT, band_name, each, load, load_array, unpacked
+from data_prep.sorting import distinct
 
 Rows = npt.NDArray[np.int64]
 ROW_BITS = np.uint64(32)  # a pair of rows is one number: the first in the upper half
@@ -95,13 +96,13 @@ def pairs_of(runs: Sequence[Path], start: int, stop: int) -> tuple[Rows, Rows]:
     for path in runs:
         run = load_array(path)
         slices.append(run[slice(*np.searchsorted(run, [low, high]))])
-    merged = np.unique(np.concatenate(slices))
+    merged = distinct(np.concatenate(slices))
     return (merged >> ROW_BITS).astype(np.int64), (merged & np.uint64(0xFFFFFFFF)).astype(np.int64)
 
 
 def paired_rows(runs: Sequence[Path], start: int, stop: int) -> Rows:
     """The rows of a range that are in any pair, sorted."""
-    return np.unique(pairs_of(runs, start, stop)[0])
+    return distinct(pairs_of(runs, start, stop)[0])
 
 
 LINE = np.dtype([("row", np.int64), ("key", np.uint64)])  # a line that stands in several documents, in one of them

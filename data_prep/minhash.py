@@ -48,8 +48,7 @@ def sign(texts: pa.Array, permutations: Permutations) -> Signed:
 
 def shingle_hash(shingle: bytes) -> int:
     """32 bits of a shingle, its tokens joined by single spaces: what `datasketch.MinHash` takes as `hashfunc`."""
-    data, room = np.frombuffer(shingle, np.uint8), scratch()
-    return int(_only_shingle(data, tables(), room)) >> 32
+    return int(_only_shingle(np.frombuffer(shingle, np.uint8), tables(), scratch())) >> 32
 
 
 @kernel

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from data_prep.clusters import connect, stands_for, to_verify
 from data_prep.shingles import Hashes
+from data_prep.sorting import distinct
 
 Numbers = npt.NDArray[np.int64]
 Similarities = npt.NDArray[np.float64]
@@ -47,7 +48,7 @@ def resolve(
     similarity = np.where(why == STAYS, 1.0, np.nan)
     left_over = why == STAYS
     same = first_with(digests, left_over)  # of the same text, the best that is left over
-    left, right = distinct(pairs, digests, same, left_over)
+    left, right = between_texts(pairs, digests, same, left_over)
     if threshold is not None:
         left, right = verified(count, left, right, similarities, threshold)
     cluster = np.arange(count, dtype=np.uint32)
@@ -74,7 +75,7 @@ def first_with(keys: npt.NDArray[Any], taking_part: npt.NDArray[np.bool_]) -> Nu
     return first
 
 
-def distinct(
+def between_texts(
     pairs: tuple[Numbers, Numbers], digests: Hashes, same: Numbers, left_over: npt.NDArray[np.bool_]
 ) -> tuple[Numbers, Numbers]:
     """The pairs, (smaller, greater), of the best documents of their texts; those of texts that left altogether not."""
@@ -83,9 +84,8 @@ def distinct(
     best[text[left_over]] = same[left_over]
     one, other = (best[text[numbers]] for numbers in pairs)
     real = (one >= 0) & (other >= 0) & (one != other)
-    both = np.stack([np.minimum(one, other)[real], np.maximum(one, other)[real]], axis=1)
-    left, right = np.unique(both, axis=0).T
-    return left, right
+    packed = distinct(np.minimum(one, other)[real] << 32 | np.maximum(one, other)[real])
+    return packed >> 32, packed & 0xFFFFFFFF
 
 
 def verified(

@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from data_prep.folding import CODES, HAN, IGNORED, KANA, OTHER, SEVERAL, SOUTHEAST_ASIAN, SPACE, WORD, folding
 from data_prep.kernels import kernel
+from data_prep.sorting import distinct
 
 Hashes = npt.NDArray[np.uint64]
 
@@ -84,10 +85,12 @@ def utf8(texts: pa.Array) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]
     """(bytes, bounds) of an Arrow string array, not copied: text i is bytes[bounds[i]:bounds[i + 1]]; null is empty."""
     kind = np.int64 if pa.types.is_large_string(texts.type) else np.int32
     _, bounds, data = texts.buffers()
-    if not len(texts):
-        return np.empty(0, np.uint8), np.zeros(1, np.int64)
-    where = np.frombuffer(bounds, kind)[texts.offset : texts.offset + len(texts) + 1].astype(np.int64)
-    return np.frombuffer(data, np.uint8) if data else np.empty(0, np.uint8), where
+    where = np.zeros(1, np.int64)
+    if len(texts):
+        where = np.frombuffer(bounds, kind)[texts.offset : texts.offset + len(texts) + 1].astype(np.int64)
+    found = np.frombuffer(data or b"", np.uint8)
+    found.flags.writeable = False  # as what is mapped is: kernels are compiled for one kind of array
+    return found, where
 
 
 def shingle_sets(texts: pa.Array) -> list[Hashes]:
@@ -96,10 +99,10 @@ def shingle_sets(texts: pa.Array) -> list[Hashes]:
     That any two shingles of two documents of a thousand each collide by chance has a probability below 1e-12.
     """
     data, bounds = utf8(texts)
-    most = int(np.diff(bounds).max(initial=0)) + LONGEST_FORM
+    most = 2 * int(np.diff(bounds).max(initial=0)) + 1  # six kana come from the three bytes of one square
     looked_up, room, hashes = tables(), scratch(), np.empty(most, np.uint64)
     return [
-        np.unique(hashes[: all_shingles(data, start, end, looked_up, room, hashes)])
+        distinct(hashes[: all_shingles(data, start, end, looked_up, room, hashes)])
         for start, end in itertools.pairwise(bounds)
     ]
 

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from data_prep.document import Document, Drop
 from data_prep.settings import DedupSettings
+from data_prep.shards import EXCERPT_CHARACTERS, shown
 from data_prep.shingles import Hashes
 from data_prep.signed import load, load_array
 
@@ -23,7 +24,7 @@ class Verdicts:
     """By the document's row in its shard; one without an entry stays as it is."""
 
     drops: dict[int, Drop]
-    notes: dict[int, dict[str, Any]]  # for `meta`
+    notes: dict[int, dict[str, Any]]  # for the key "dedup" of `meta`
     lines: dict[int, Hashes]  # the keys of those that go
     paragraphs: bool
 
@@ -43,10 +44,10 @@ class Verdicts:
             tally["repeated/bytes"] += len(document.text.encode()) - len(text.encode())
             if not text.strip():
                 return Drop("repeated-lines", f"nothing is left without the {removed:,} that stand elsewhere, too")
-            notes = notes | {"dedup": notes.get("dedup", {}) | {"repeats_removed": removed}}
+            notes = notes | {"repeats_removed": removed}
         if not notes:
             return document
-        meta = orjson.dumps(orjson.loads(document.meta) | notes, option=orjson.OPT_SORT_KEYS)
+        meta = orjson.dumps(orjson.loads(document.meta) | {"dedup": notes}, option=orjson.OPT_SORT_KEYS)
         return Document(document.id, text, document.source, meta.decode())
 
 
@@ -58,10 +59,11 @@ def verdicts_of(decided: Sequence[Path], signed: Path, start: int, stop: int, se
     for row in of_rows(load(named["gone.arrow"]), start, stop):
         drops[row["row"] - start] = Drop(row["reason"], f"of {row['survivor']} ({how_alike(row, settings)})")
     for row in of_rows(load(named["survivors.arrow"]), start, stop):
-        notes[row["row"] - start] = {"dedup": {"cluster": row["cluster"], "size": row["size"]}}
+        notes[row["row"] - start] = {"cluster": row["cluster"], "size": row["size"]}
     overlaps = load(signed, ["evaluation", "ngram"])
     for number in np.flatnonzero(np.asarray(overlaps["evaluation"].is_valid())).tolist():
-        name, ngram = overlaps["evaluation"][number].as_py(), overlaps["ngram"][number].as_py()
+        name = overlaps["evaluation"][number].as_py()
+        ngram = shown(overlaps["ngram"][number].as_py()[:EXCERPT_CHARACTERS])  # scrub does not look into `meta`
         notes[number] = notes.get(number, {}) | {"contaminated": {"set": name, "ngram": ngram}}
         if settings.contaminated == "drop":
             drops[number] = Drop("contaminated", f"shares '{ngram}' with {name}")

@@ -212,7 +212,7 @@ def test_addresses_lines_and_evaluation_texts(project: Path, tmp_path: Path) -> 
     assert facts["repeated"]["lines"] == 6
     reported = (*sets, "dedup.contaminated=report")
     text2lm(project, *RUN, "--run", str(run), *(word for item in reported for word in ("--set", item)))
-    note = stays(run)["web:quote"]["meta"]["contaminated"]
+    note = stays(run)["web:quote"]["meta"]["dedup"]["contaminated"]
     assert note["set"] == "quiz.jsonl" and note["ngram"].lower() == " ".join(QUIZ.split()[:13])
 
 
