@@ -32,9 +32,9 @@ def duplicates(facts: Row, excerpts: dict[str, str], bytes_before: int) -> str:
     return (
         cluster_sizes(facts.get("cluster_sizes", {}))
         + removed_bytes(facts.get("removed_bytes", {}), bytes_before)
-        + examples(facts.get("clusters", []), excerpts)
         + contaminated(facts.get("contaminated", {}))
         + repeated(facts.get("repeated", {}))
+        + examples(facts.get("clusters", []), excerpts)
     )
 
 
@@ -83,22 +83,6 @@ def removed_bytes(removed: dict[str, int], bytes_before: int) -> str:
     return f"<figure><figcaption><b>Text removed, by source</b></figcaption>{chart}</figure>"
 
 
-def examples(clusters: list[Row], excerpts: dict[str, str]) -> str:
-    items = "".join(cluster_item(cluster, excerpts, clusters[0]["size"]) for cluster in clusters)
-    return f"<h3>The largest clusters</h3>{items}" if items else ""
-
-
-def cluster_item(cluster: Row, excerpts: dict[str, str], largest: int) -> str:
-    """One line with a bar: the document that stays, and how many it stands for; it opens to some that went."""
-    rows = ""
-    for member in cluster["members"]:
-        rows += f"<li><code>{text(member['id'])}</code> {text(member['reason'])}, similarity {member['similarity']:.2f}"
-        rows += f"<blockquote>{text(shown(excerpts.get(member['id'], '')))}</blockquote></li>"
-    name = f'<span>{text(cluster["survivor"])} <small class="note">stays</small></span>'
-    line = f"{name}<b>{cluster['size']:,}</b>{small_bar(cluster['size'] / largest)}"
-    return f'<details class="reason"><summary>{line}</summary><ol>{rows}</ol></details>'
-
-
 def contaminated(found: dict[str, int]) -> str:
     if not found:
         return ""
@@ -113,3 +97,19 @@ def repeated(removed: dict[str, int]) -> str:
     if not removed:
         return ""
     return f"<p>Lines and paragraphs that came before: {removed['lines']:,} removed, {size(removed['bytes'])}.</p>"
+
+
+def examples(clusters: list[Row], excerpts: dict[str, str]) -> str:
+    items = "".join(cluster_item(cluster, excerpts, clusters[0]["size"]) for cluster in clusters)
+    said = '<small class="note">the document that stays, and for how many it stands</small>'
+    return f"<h3>The largest clusters {said}</h3>{items}" if items else ""
+
+
+def cluster_item(cluster: Row, excerpts: dict[str, str], largest: int) -> str:
+    """One line with a bar: the document that stays, and how many it stands for; it opens to some that went."""
+    rows = ""
+    for member in cluster["members"]:
+        rows += f"<li><code>{text(member['id'])}</code> {text(member['reason'])}, similarity {member['similarity']:.2f}"
+        rows += f"<blockquote>{text(shown(excerpts.get(member['id'], '')))}</blockquote></li>"
+    line = f"<span>{text(cluster['survivor'])}</span><b>{cluster['size']:,}</b>{small_bar(cluster['size'] / largest)}"
+    return f'<details class="reason"><summary>{line}</summary><ol>{rows}</ol></details>'

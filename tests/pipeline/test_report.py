@@ -129,13 +129,13 @@ def test_duplicates_show_sizes_sources_and_examples(half_way: RunDir) -> None:
         <i>web</i>
         900.0 kB · 22.5% of all text
         100.0 kB · 2.5% of all text
+        eval/<b>quiz.jsonl
+        7 documents
+        1,234 removed, 56.0 kB
         docs:<script>1
         docs:<script>2 near-duplicate, similarity 0.93
         <img src=x onerror=alert(1)> call <EMAIL>
         docs:3 exact-duplicate, similarity 1.00
-        eval/<b>quiz.jsonl
-        7 documents
-        1,234 removed, 56.0 kB
     """
     section = page.words.partition("Duplicates")[2]
     places = [section.find(line.strip()) for line in said.strip().splitlines()]
