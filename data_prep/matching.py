@@ -31,10 +31,10 @@ def band_pairs(shards: Sequence[Path], band: int, *, ranges: int, unequal_bits: 
     """
     for number in range(ranges):
         found: list[list[npt.NDArray[Any]]] = [[], [], [], []]
-        for start, table in each(shards, "standing", "digest", "sketch", band_name(band)):
+        for start, table in each(shards, "standing", "characters", "digest", "sketch", band_name(band)):
             keys = band_keys(unpacked(table[band_name(band)], np.uint32))
             chosen = np.flatnonzero((numbers(table, "standing") == DEPUTY) & in_range(keys, number, ranges))
-            columns = (keys, np.arange(start, start + len(table)), digest_halves(table)[:, 0], sketches(table))
+            columns = (keys, np.arange(start, start + len(table)), longest_first(table), sketches(table))
             for pieces, column in zip(found, columns, strict=True):
                 pieces.append(column[chosen])
         keys, rows, order, words = map(np.concatenate, found)
@@ -60,6 +60,12 @@ def repeated_rows(shards: Sequence[Path], column: str, *, ranges: int) -> Rows:
         several[:-1] |= same
         found.append(all_rows[order][several])
     return np.sort(np.concatenate(found))
+
+
+def longest_first(table: pa.Table) -> Hashes:
+    """An order that depends on the texts alone: nearly that of ranks, so that those who stay come first."""
+    shortness = np.uint64(2**32 - 1) - np.minimum(numbers(table, "characters"), 2**32 - 1).astype(np.uint64)
+    return np.asarray(shortness << np.uint64(32) | digest_halves(table)[:, 0] >> np.uint64(32))
 
 
 def in_range(keys: Hashes, number: int, ranges: int) -> npt.NDArray[np.bool_]:

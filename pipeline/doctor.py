@@ -8,7 +8,9 @@ import platform
 import shutil
 from pathlib import Path
 
-PACKAGES = ("torch", "deepspeed", "datasets", "tokenizers", "datasketch", "wandb", "pyarrow", "numpy", "safetensors")
+PACKAGES = (
+    "torch", "deepspeed", "datasets", "tokenizers", "datasketch", "wandb", "pyarrow", "numpy", "numba", "safetensors",
+)  # fmt: skip
 DISK_GB = 10.0  # what the demo needs, with room
 
 

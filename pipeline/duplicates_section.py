@@ -96,7 +96,9 @@ def contaminated(found: dict[str, int]) -> str:
 def repeated(removed: dict[str, int]) -> str:
     if not removed:
         return ""
-    return f"<p>Lines and paragraphs that came before: {removed['lines']:,} removed, {size(removed['bytes'])}.</p>"
+    what = "paragraphs" if "paragraphs" in removed else "lines"
+    count = f"{removed[what]:,} removed, {size(removed['bytes'])}"
+    return f"<p>Of {what} that stand in several documents the first stays: {count}.</p>"
 
 
 def examples(clusters: list[Row], excerpts: dict[str, str]) -> str:
@@ -109,7 +111,8 @@ def cluster_item(cluster: Row, excerpts: dict[str, str], largest: int) -> str:
     """One line with a bar: the document that stays, and how many it stands for; it opens to some that went."""
     rows = ""
     for member in cluster["members"]:
-        rows += f"<li><code>{text(member['id'])}</code> {text(member['reason'])}, similarity {member['similarity']:.2f}"
+        alike = f", similarity {member['similarity']:.2f}" if "similarity" in member else ""  # else nobody looked
+        rows += f"<li><code>{text(member['id'])}</code> {text(member['reason'])}{alike}"
         rows += f"<blockquote>{text(shown(excerpts.get(member['id'], '')))}</blockquote></li>"
     line = f"<span>{text(cluster['survivor'])}</span><b>{cluster['size']:,}</b>{small_bar(cluster['size'] / largest)}"
     return f'<details class="reason"><summary>{line}</summary><ol>{rows}</ol></details>'

@@ -88,7 +88,7 @@ def notes_of_dedup(meta: dict[str, Any]) -> str:
     """What dedup wrote into the meta of a document that it kept.
 
     >>> notes_of_dedup({"dedup": {"cluster": "web:7", "size": 5, "repeats_removed": 12}})
-    '; stands for 5 documents (cluster web:7); 12 repeated lines removed'
+    '; stands for 5 documents (cluster web:7); 12 repeated lines or paragraphs removed'
     """
     mine, notes = meta.get("dedup"), [""]
     if not isinstance(mine, dict):  # nothing, or a field of the source's own rows
@@ -99,7 +99,7 @@ def notes_of_dedup(meta: dict[str, Any]) -> str:
         found = mine["contaminated"]
         notes.append(f"reported: shares '{one_line(found['ngram'])}' with {found['set']}")
     if "repeats_removed" in mine:
-        notes.append(f"{mine['repeats_removed']:,} repeated lines removed")
+        notes.append(f"{mine['repeats_removed']:,} repeated lines or paragraphs removed")
     return "; ".join(notes)
 
 

@@ -25,6 +25,7 @@ HOMES = {
     "wandb": {"pretrain/metrics.py"},
     "datasets": {"data_prep/sources.py"},
     "datasketch": {"data_prep/dedup.py"},
+    "numba": {"data_prep/kernels.py"},
     "tokenizers": {"data_prep/bpe.py", "data_prep/encode.py", "pretrain/sample.py"},
 }
 FORBIDDEN_NAMES = {"utils", "common", "helpers", "manager", "base", "misc"}

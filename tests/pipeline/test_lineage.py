@@ -56,7 +56,7 @@ def at_dedup(run: RunDir, document_id: str) -> str:
 
 
 def test_what_a_document_stands_for_and_what_it_lost_is_told(run: RunDir) -> None:
-    notes = "; stands for 1,234 documents (cluster web:0); 12 repeated lines removed"
+    notes = "; stands for 1,234 documents (cluster web:0); 12 repeated lines or paragraphs removed"
     assert at_dedup(run, "web:1") == f"kept in dedup/part-00000.parquet{notes}"
     assert at_dedup(run, "web:3") == "kept in dedup/part-00000.parquet"
     assert trace(CONFIG, run, "web:1")[0] == "ingest     kept in ingest/part-00000.parquet"
@@ -76,7 +76,7 @@ def test_what_dedup_wrote_is_found_in_a_later_part_when_its_own_are_dropped(run:
         manifest = Manifest(**{**vars(manifest), "emptied": True})
         manifest.save(run.manifest(stage))
         (run.stage(stage) / "part-00000.parquet").unlink()
-    notes = "; stands for 1,234 documents (cluster web:0); 12 repeated lines removed"
+    notes = "; stands for 1,234 documents (cluster web:0); 12 repeated lines or paragraphs removed"
     assert at_dedup(run, "web:1") == f"kept; the parts are dropped since{notes}"
     assert [line for line in trace(CONFIG, run, "web:1") if "stands for" in line] == [
         f"dedup      kept; the parts are dropped since{notes}"

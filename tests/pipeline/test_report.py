@@ -94,7 +94,7 @@ def test_duplicates_show_sizes_sources_and_examples(half_way: RunDir) -> None:
     """The facts are those of dedup's manifest; nine in ten of the clusters are pairs, as usual."""
     members = [
         {"id": "docs:<script>2", "similarity": 0.93, "reason": "near-duplicate"},
-        {"id": "docs:3", "similarity": 1.0, "reason": "exact-duplicate"},
+        {"id": "docs:3", "reason": "url-duplicate"},
     ]
     with Ledger(half_way.stage("dedup") / "dropped" / "part-00000.parquet") as ledger:
         hostile = "<img src=x onerror=alert(1)> call jo@example.org"
@@ -131,11 +131,11 @@ def test_duplicates_show_sizes_sources_and_examples(half_way: RunDir) -> None:
         100.0 kB · 2.5% of all text
         eval/<b>quiz.jsonl
         7 documents
-        1,234 removed, 56.0 kB
+        Of lines that stand in several documents the first stays: 1,234 removed, 56.0 kB.
         docs:<script>1
         docs:<script>2 near-duplicate, similarity 0.93
         <img src=x onerror=alert(1)> call <EMAIL>
-        docs:3 exact-duplicate, similarity 1.00
+        docs:3 url-duplicate
     """
     section = page.words.partition("Duplicates")[2]
     places = [section.find(line.strip()) for line in said.strip().splitlines()]
