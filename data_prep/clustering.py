@@ -5,6 +5,7 @@ Only documents that have company are held in memory: their ids, digests and pair
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +24,16 @@ from data_prep.resolution import REASONS, STAYS, Resolution, Similarities, first
 from data_prep.signed import each, load, load_array, signatures_of
 from data_prep.sorting import distinct
 
+INVOLVED = pa.schema(
+    [
+        ("id", pa.large_string()),  # of many documents: more than two gigabytes
+        ("source", pa.large_string()),
+        ("characters", pa.int64()),
+        ("digest", pa.binary(16)),
+        ("address", pa.uint64()),
+    ]
+)
+OPEN_SHARDS = 64
 EXAMPLES, EXAMPLE_MEMBERS = 10, 5
 PAIRS_AT_ONCE = 1 << 18
 
@@ -57,7 +68,7 @@ def cluster(
     documents = pa.concat_tables(
         table.take(involved[slice(*np.searchsorted(involved, [start, start + len(table)]))] - start)
         for start, table in each(signed, "id", "source", "characters", "digest", "address")
-    )
+    ).cast(INVOLVED)
     order = by_rank(documents, priority)
     documents, ranked = documents.take(order), involved[order]
     number = np.empty(len(involved), np.int64)
@@ -84,7 +95,7 @@ def all_pairs(runs: Sequence[Path], starts: Sequence[int]) -> Iterator[tuple[Row
 
 def by_rank(documents: pa.Table, priority: Sequence[str]) -> Rows:
     """The best first: of the source named first in `priority`, then the longest, then the smallest id."""
-    first = pc.index_in(documents["source"], value_set=pa.array(priority, pa.string()))
+    first = pc.index_in(documents["source"], value_set=pa.array(priority, pa.large_string()))
     keys = pa.table(
         {
             "priority": pc.fill_null(first, len(priority)),
@@ -100,6 +111,7 @@ def exact(
     sets: Sequence[Path], starts: Sequence[int], ranked: Rows, digests: Any, paired: Rows
 ) -> Callable[[Rows, Rows], Similarities]:
     """The Jaccard similarity of two documents' shingles. A text's set lies with any of its documents that is paired."""
+    opened = functools.lru_cache(OPEN_SHARDS)(load)
     text = first_with(digests, np.ones(len(digests), bool))
     collected = np.full(len(digests), -1)
     collected[text[paired]] = paired
@@ -109,7 +121,7 @@ def exact(
 
     def held(shard: int, rows: Rows) -> tuple[Any, Any, Rows]:
         """The sets of a shard, their bounds, and which of them are the rows'."""
-        table = load(sets[shard])
+        table = opened(sets[shard])
         lists = table["shingles"].chunk(0)
         return lists.values.to_numpy(), lists.offsets.to_numpy(), np.searchsorted(table["row"].to_numpy(), rows)
 

@@ -98,7 +98,7 @@ def repeated(removed: dict[str, int]) -> str:
         return ""
     what = "paragraphs" if "paragraphs" in removed else "lines"
     count = f"{removed[what]:,} removed, {size(removed['bytes'])}"
-    return f"<p>Of {what} that stand in several documents the first stays: {count}.</p>"
+    return f"<p>Of {what} that stand in several documents one stays: {count}.</p>"
 
 
 def examples(clusters: list[Row], excerpts: dict[str, str]) -> str:

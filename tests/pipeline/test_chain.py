@@ -15,7 +15,7 @@ from tests.conftest import contents, start_text2lm, text2lm, write_project
 SETS = ("train.tokens=4096", "launch.ranks=1", "wandb.mode=disabled", "train.warmup_steps=1", "launch.workers=1")
 
 
-def test_every_piece_of_shard_work_is_an_array_and_its_gather_behind_it() -> None:
+def test_every_step_that_is_shared_is_an_array_and_its_gather_behind_it() -> None:
     links = chain(STAGES)
     assert [(link.name, link.kind) for link in links] == [
         ("ingest-begin", "gather"),
@@ -27,6 +27,10 @@ def test_every_piece_of_shard_work_is_an_array_and_its_gather_behind_it() -> Non
         ("clean-clean-gather", "gather"),
         ("dedup-sign", "array"),
         ("dedup-sign-gather", "gather"),
+        ("dedup-match", "array"),
+        ("dedup-match-gather", "gather"),
+        ("dedup-collect", "array"),
+        ("dedup-collect-gather", "gather"),
         ("dedup-filter", "array"),
         ("dedup-filter-gather", "gather"),
         ("scrub-scrub", "array"),
@@ -43,7 +47,7 @@ def test_every_piece_of_shard_work_is_an_array_and_its_gather_behind_it() -> Non
     assert links[0].arguments == ("stage", "ingest", "--gather", "--until", "report")
     assert links[1].arguments == ("stage", "ingest/read")
     assert links[2].arguments == ("stage", "ingest/read", "--gather", "--until", "report")
-    assert links[17].arguments == ()
+    assert links[21].arguments == ()
 
 
 def test_a_chain_begins_with_the_first_stale_stage_and_ends_where_it_was_told() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +95,13 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
+@pytest.fixture
+def run(project: Path, tmp_path: Path) -> Path:
+    """A copy of the run, for other settings of dedup: what was read and cleaned is there."""
+    shutil.copytree(project / "run", tmp_path / "run")
+    return tmp_path / "run"
+
+
 def stays(run: Path) -> dict[str, dict[str, Any]]:
     """By id: text and meta of what dedup left."""
     found = {}
@@ -168,9 +175,10 @@ def test_a_survivor_says_for_how_many_it_stands(project: Path) -> None:
 @pytest.mark.parametrize(
     "other", [("launch.workers=1",), ("dedup.memory_gb=0.00001",)], ids=["one worker", "ten kilobytes of memory"]
 )
-def test_workers_and_memory_change_no_byte(project: Path, tmp_path: Path, other: tuple[str, ...]) -> None:
-    text2lm(project, *RUN, "--run", str(tmp_path / "other"), *(word for item in other for word in ("--set", item)))
-    assert contents(tmp_path / "other", "dedup") == contents(project / "run", "dedup")
+def test_workers_and_memory_change_no_byte(project: Path, run: Path, other: tuple[str, ...]) -> None:
+    sets = (word for item in other for word in ("--set", item))
+    assert "dedup: asked for" in text2lm(project, *RUN, "--from", "dedup", "--run", str(run), *sets).stdout
+    assert contents(run, "dedup") == contents(project / "run", "dedup")
 
 
 def test_another_order_of_shards_changes_no_decision(project: Path, tmp_path: Path) -> None:
@@ -192,8 +200,7 @@ def test_another_order_of_shards_changes_no_decision(project: Path, tmp_path: Pa
     assert found == by_hand()
 
 
-def test_addresses_lines_and_evaluation_texts(project: Path, tmp_path: Path) -> None:
-    run = tmp_path / "run"
+def test_addresses_lines_and_evaluation_texts(project: Path, run: Path) -> None:
     sets = ("dedup.url_field=url", "dedup.repeats=lines", 'dedup.decontaminate=["quiz.jsonl"]')
     text2lm(project, *RUN, "--run", str(run), *(word for item in sets for word in ("--set", item)))
     out, kept = gone(run), stays(run)
@@ -216,35 +223,29 @@ def test_addresses_lines_and_evaluation_texts(project: Path, tmp_path: Path) -> 
     assert note["set"] == "quiz.jsonl" and note["ngram"].lower() == " ".join(QUIZ.split()[:13])
 
 
-def test_an_evaluation_text_that_changes_is_another_input(project: Path, tmp_path: Path) -> None:
-    run, quiz = tmp_path / "run", tmp_path / "quiz.txt"
+def test_an_evaluation_text_that_changes_is_another_input(project: Path, run: Path, tmp_path: Path) -> None:
+    quiz = tmp_path / "quiz.txt"
     quiz.write_text(" ".join(words(9200)[:20]))
     sets = ("--set", f'dedup.decontaminate=["{quiz}"]')
     text2lm(project, *RUN, "--run", str(run), *sets)
     assert gone(run)["web:quote"]["reason"] == "contaminated"
     quiz.write_text(" ".join(words(1)[:20]))
-    assert "web:quote" not in gone_after(project, run, sets)
-    assert "1 stages done, 2 were fresh" in text2lm(project, *RUN, "--run", str(run), *sets, "--from", "dedup").stdout
+    text2lm(project, *RUN, "--run", str(run), *sets)
+    assert "web:quote" not in gone(run)
     assert "nothing to do" in text2lm(project, *RUN, "--run", str(run), *sets).stdout
 
 
-def gone_after(project: Path, run: Path, sets: tuple[str, ...]) -> dict[str, dict[str, Any]]:
-    text2lm(project, *RUN, "--run", str(run), *sets)
-    return gone(run)
-
-
-def test_unverified_whoever_shares_a_band_goes(project: Path, tmp_path: Path) -> None:
+def test_unverified_whoever_shares_a_band_goes(project: Path, run: Path) -> None:
     """FineWeb's setting takes nearly a whole chain for one document, with whose end it shares nothing."""
-    text2lm(project, *RUN, "--run", str(tmp_path / "run"), "--set", "dedup.preset=fineweb")
-    chain = {name: row for name, row in gone(tmp_path / "run").items() if name.startswith("web:chain")}
+    text2lm(project, *RUN, "--run", str(run), "--set", "dedup.preset=fineweb")
+    chain = {name: row for name, row in gone(run).items() if name.startswith("web:chain")}
     assert len(chain) > 4 and all("estimated similarity" in row["detail"] for row in chain.values())
     assert sum(name.startswith("web:chain") for name in gone(project / "run")) < len(chain)
 
 
-def test_a_truncated_signature_file_is_named_or_made_anew(project: Path, tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    text2lm(project, "run", "dedup.toml", "--until", "clean", "--run", str(run))
-    begin(project, run)
+def test_a_truncated_signature_file_is_named_and_made_anew(project: Path, run: Path) -> None:
+    shutil.rmtree(run / "dedup")
+    text2lm(project, "stage", "dedup", "--run", str(run), "--gather", "--until", "dedup")  # plans, and waits for shards
     last = len(json.loads((run / "dedup" / "plan.json").read_text())["shards"]) - 1
     text2lm(project, "stage", "dedup/sign", "--run", str(run), "--task", f"0-{last}")
     broken = run / "dedup" / "work" / "sign" / "documents-00001.arrow"
@@ -253,10 +254,6 @@ def test_a_truncated_signature_file_is_named_or_made_anew(project: Path, tmp_pat
     assert "dedup/sign is not finished" in refused
     text2lm(project, *RUN, "--run", str(run))
     assert contents(run, "dedup") == contents(project / "run", "dedup")
-
-
-def begin(project: Path, run: Path) -> None:
-    text2lm(project, "stage", "dedup", "--run", str(run), "--gather", "--until", "dedup")
 
 
 @pytest.mark.parametrize(
@@ -279,10 +276,6 @@ def test_a_wrong_setting_is_one_line(project: Path, tmp_path: Path, setting: str
     assert said in refused and len(refused.splitlines()) == 1
 
 
-def lines_of(run: Path, name: str, project: Path) -> Iterator[str]:
-    yield from text2lm(project, "trace", name, "--run", str(run)).stdout.splitlines()
-
-
 def test_trace_names_what_a_document_duplicated_and_how_similar_it_was(project: Path) -> None:
     name, (other, how) = next((name, said) for name, said in by_hand().items() if said[1].startswith("similarity"))
-    assert any(f"near-duplicate of {other} ({how})" in line for line in lines_of(project / "run", name, project))
+    assert f"near-duplicate of {other} ({how})" in text2lm(project, "trace", name, "--run", "run").stdout

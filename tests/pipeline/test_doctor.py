@@ -101,7 +101,7 @@ def test_what_slurm_would_refuse_is_said_before(settings: SlurmSettings, said: s
 def test_limits_of_jobs_count_every_element_of_every_array() -> None:
     fine = SlurmSettings(elements=100)
     jobs = jobs_of_a_run(fine)
-    assert jobs_of_a_run(replace(fine, elements=101)) - jobs == 8  # arrays: two of ingest, two of dedup, four others
+    assert jobs_of_a_run(replace(fine, elements=101)) - jobs == 10  # arrays: two of ingest, four of dedup, four others
     assert misfits(fine, 1, site()) == []
     limited = site(accounts=read_limits("physics|700\nchemistry|100\nphysics|\n"), accounting=True)
     assert misfits(fine, 1, limited) == [

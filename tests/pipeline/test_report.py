@@ -131,7 +131,7 @@ def test_duplicates_show_sizes_sources_and_examples(half_way: RunDir) -> None:
         100.0 kB · 2.5% of all text
         eval/<b>quiz.jsonl
         7 documents
-        Of lines that stand in several documents the first stays: 1,234 removed, 56.0 kB.
+        Of lines that stand in several documents one stays: 1,234 removed, 56.0 kB.
         docs:<script>1
         docs:<script>2 near-duplicate, similarity 0.93
         <img src=x onerror=alert(1)> call <EMAIL>

@@ -18,8 +18,11 @@ from pathlib import Path
 import pytest
 
 from data_prep.files import UserError
+from data_prep.settings import SourceSettings
+from pipeline.config import RunConfig
 from pipeline.run_dir import RunDir
-from pipeline.shares import Share, parse_share
+from pipeline.shares import Share, in_words, parse_share
+from pipeline.stage import Context, Result, Stage, Step
 from tests.conftest import contents, start_text2lm, text2lm, write_project
 
 TASKS = 40
@@ -235,6 +238,13 @@ def test_what_no_element_did_the_gather_does(project: Path) -> None:
     assert contents(project / "array", "clean") == contents(project / "run", "clean")
 
 
+def test_a_task_that_is_no_shard_is_named_by_its_number(tmp_path: Path) -> None:
+    step = Step("pair", lambda context, task: Result([]), tasks=lambda context: 3)
+    stage = Stage("stage", (step,), inputs=lambda context: [])
+    context = Context(RunConfig([SourceSettings("s", ["s.jsonl"])]), RunDir(tmp_path), stage)
+    assert in_words(context, step, [1]) == "1 of 3 tasks are missing: task 1 (it left no word)"
+
+
 @pytest.mark.parametrize("share", ["3/3", "0/0", "-1/3", "1", "1/", "/3", "a/3", "1/3/5", " 1/3", "1.0/3", "²/3"])
 def test_a_wrong_share_is_refused(share: str) -> None:
     with pytest.raises(UserError, match=r"--share .*: wanted I/N with I below N, such as 0/16"):
@@ -246,8 +256,8 @@ def test_what_cannot_be_shared_is_refused_in_one_line(project: Path) -> None:
         (("stage", "clean/clean", "--share", "3/3"), "--share 3/3: wanted I/N with I below N, such as 0/16"),
         (("stage", "tokenizer/train", "--share", "0/2"), "tokenizer needs split, which is not finished"),
         (
-            ("stage", "dedup/match", "--share", "0/2"),
-            "dedup/match is one task and cannot be shared; run it with --task 0",
+            ("stage", "dedup/cluster", "--share", "0/2"),
+            "dedup/cluster is one task and cannot be shared; run it with --task 0",
         ),
         (("stage", "clean/clean", "--share", "0/2", "--workers", "0"), "--workers must be at least 1, got 0"),
     ):

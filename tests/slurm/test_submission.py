@@ -13,7 +13,7 @@ from tests.slurm.cluster import Cluster, ask
 from tests.slurm.queued import Queued, until
 
 LATER = 'slurm.options=["--begin=now+1hour"]'  # nothing here is to run
-CHAIN = 19  # jobs from the raw text to the trained model
+CHAIN = 23  # jobs from the raw text to the trained model
 
 
 @pytest.fixture
