@@ -126,6 +126,9 @@ def match(directory: Path, peers: Path) -> None:
     print(f"\n| {documents:,} documents | match, CPU-s | collect | cluster | documents/CPU-s | bytes a document |")
     print("|---|--:|--:|--:|--:|--:|")
     print(f"| MinHashLSH | | | | {documents / theirs['seconds']:,.0f} | {theirs['peak'] / documents:,.0f} |")
+    kernels = contender(sys.executable, "match-ours", saved)
+    times = f"{documents / kernels['seconds']:,.0f} ({theirs['seconds'] / kernels['seconds']:.1f}x)"
+    print(f"| ours, kernels in memory | | | | {times} | {kernels['peak'] / documents:,.0f} |")
     for preset in ("fineweb", "exact"):
         steps = steps_of(directory, corpus, preset, STEPS[:4])
         shown = " | ".join(f"{steps[step]['seconds']:.2f}" for step in STEPS[1:4])

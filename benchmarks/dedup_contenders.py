@@ -185,6 +185,27 @@ def match_datasketch(path: str) -> dict[str, Any]:
     return {"documents": len(signatures), "seconds": seconds, "peak": peak.bytes(), "pairs": found}
 
 
+def match_ours(path: str) -> dict[str, Any]:
+    """The kernels alone, from signatures in memory as MinHashLSH has them: links of every band, and who is connected."""
+    from data_prep.clusters import connect
+    from data_prep.lsh import band_keys, bucket_links
+
+    def cluster(signatures: Any) -> Any:
+        rows, sets = np.arange(len(signatures)), np.arange(len(signatures), dtype=np.uint32)
+        for band in range(BANDS):
+            links = bucket_links(band_keys(signatures[:, band * ROWS : (band + 1) * ROWS]), rows)
+            left, right = (links >> np.uint64(32)).astype(np.uint32), links.astype(np.uint32)
+            connect(sets, left[left < right], right[left < right])
+        return sets
+
+    signatures = np.asfortranarray(np.load(path))
+    cluster(signatures[:100])
+    peak, seconds = Peak(), -cpu_seconds()
+    cluster(signatures)
+    seconds += cpu_seconds()
+    return {"documents": len(signatures), "seconds": seconds, "peak": peak.bytes()}
+
+
 def steps_ours(step: str, run: str, little: str) -> dict[str, Any]:
     """All tasks of a step of dedup, the files before and behind it included. `little` is a run of little text."""
     from launch.local import LocalLauncher
@@ -221,6 +242,7 @@ CONTENDERS: dict[str, Callable[..., dict[str, Any]]] = {
     "first-call": first_call,
     "save-signatures": save_signatures,
     "match-datasketch": match_datasketch,
+    "match-ours": match_ours,
     "steps-ours": steps_ours,
 }
 

@@ -5,7 +5,6 @@ Only documents that have company are held in memory: their ids, digests and pair
 
 from __future__ import annotations
 
-import functools
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -21,7 +20,7 @@ from data_prep.clusters import similarities
 from data_prep.matching import Rows, digest_halves, pairs_of, repeated_rows
 from data_prep.repeats import keepers
 from data_prep.resolution import REASONS, STAYS, Resolution, Similarities, first_with, resolve
-from data_prep.signed import each, load, load_array, signatures_of
+from data_prep.signed import bands_of, each, load, load_array
 from data_prep.sorting import distinct
 
 INVOLVED = pa.schema(
@@ -33,7 +32,6 @@ INVOLVED = pa.schema(
         ("address", pa.uint64()),
     ]
 )
-OPEN_SHARDS = 64
 EXAMPLES, EXAMPLE_MEMBERS = 10, 5
 PAIRS_AT_ONCE = 1 << 18
 
@@ -111,7 +109,6 @@ def exact(
     sets: Sequence[Path], starts: Sequence[int], ranked: Rows, digests: Any, paired: Rows
 ) -> Callable[[Rows, Rows], Similarities]:
     """The Jaccard similarity of two documents' shingles. A text's set lies with any of its documents that is paired."""
-    opened = functools.lru_cache(OPEN_SHARDS)(load)
     text = first_with(digests, np.ones(len(digests), bool))
     collected = np.full(len(digests), -1)
     collected[text[paired]] = paired
@@ -121,7 +118,7 @@ def exact(
 
     def held(shard: int, rows: Rows) -> tuple[Any, Any, Rows]:
         """The sets of a shard, their bounds, and which of them are the rows'."""
-        table = opened(sets[shard])
+        table = load(sets[shard])
         lists = table["shingles"].chunk(0)
         return lists.values.to_numpy(), lists.offsets.to_numpy(), np.searchsorted(table["row"].to_numpy(), rows)
 
@@ -135,11 +132,10 @@ def estimated(signed: Sequence[Path], starts: Sequence[int], ranked: Rows) -> Ca
     """The share of equal values of two signatures (Broder 1997)."""
 
     def measure(shard: tuple[int, int], left: Rows, right: Rows) -> Similarities:
-        one, other = (
-            signatures_of(load(signed[number]).take(rows - starts[number]))
-            for number, rows in zip(shard, (left, right), strict=True)
-        )
-        return np.asarray(np.mean(one == other, axis=1))
+        one, other = (bands_of(signed[number]) for number in shard)
+        left_rows, right_rows = left - starts[shard[0]], right - starts[shard[1]]
+        equal = sum((a[left_rows] == b[right_rows]).sum(axis=1) for a, b in zip(one, other, strict=True))
+        return np.asarray(equal / sum(band.shape[1] for band in one))
 
     return lambda left, right: by_shards(starts, ranked[left], ranked[right], measure)
 

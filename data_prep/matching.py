@@ -24,21 +24,30 @@ Rows = npt.NDArray[np.int64]
 ROW_BITS = np.uint64(32)  # a pair of rows is one number: the first in the upper half
 
 
-def band_pairs(shards: Sequence[Path], band: int, *, ranges: int, unequal_bits: int | None) -> Iterator[Hashes]:
-    """The pairs of documents that share a band, both ways, sorted, for each range of keys.
+def band_pairs(
+    shards: Sequence[Path], bands: range, *, ranges: int, unequal_bits: int | None
+) -> Iterator[tuple[int, int, Hashes]]:
+    """(band, number of the range of keys, pairs of documents that share a key of it: both ways, sorted).
 
     Two are a pair when their sketches differ in at most `unequal_bits`; None: each with the first that shares its band.
     """
+    names = [band_name(band) for band in bands]
     for number in range(ranges):
-        found: list[list[npt.NDArray[Any]]] = [[], [], [], []]
-        for start, table in each(shards, "standing", "characters", "digest", "sketch", band_name(band)):
-            keys = band_keys(unpacked(table[band_name(band)], np.uint32))
-            chosen = np.flatnonzero((numbers(table, "standing") == DEPUTY) & in_range(keys, number, ranges))
-            columns = (keys, np.arange(start, start + len(table)), longest_first(table), sketches(table))
-            for pieces, column in zip(found, columns, strict=True):
-                pieces.append(column[chosen])
-        keys, rows, order, words = map(np.concatenate, found)
-        yield bucket_links(keys, rows) if unequal_bits is None else bucket_pairs(keys, rows, order, words, unequal_bits)
+        found: list[list[list[npt.NDArray[Any]]]] = [[[], [], [], []] for _ in bands]
+        for start, table in each(shards, "standing", "characters", "digest", "sketch", *names):
+            deputies = numbers(table, "standing") == DEPUTY
+            rows, order, words = np.arange(start, start + len(table)), longest_first(table), sketches(table)
+            for name, pieces in zip(names, found, strict=True):
+                keys = band_keys(unpacked(table[name], np.uint32))
+                chosen = np.flatnonzero(deputies & in_range(keys, number, ranges))
+                for kept, column in zip(pieces, (keys, rows, order, words), strict=True):
+                    kept.append(column[chosen])
+        for band in bands:
+            keys, rows, order, words = map(np.concatenate, found.pop(0))
+            if unequal_bits is None:
+                yield band, number, bucket_links(keys, rows)
+            else:
+                yield band, number, bucket_pairs(keys, rows, order, words, unequal_bits)
 
 
 def repeated_rows(shards: Sequence[Path], column: str, *, ranges: int) -> Rows:

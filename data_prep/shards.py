@@ -89,7 +89,8 @@ def read_tables(root: Path, shard: Shard) -> Iterator[pa.Table]:
     for part, pieces in itertools.groupby(shard, key=lambda piece: str(piece["part"])):
         with pq.ParquetFile(root / part) as file:  # once: its footer tells of every row group
             for piece in pieces:
-                yield file.read_row_group(piece["row_group"], columns=DOCUMENT_SCHEMA.names)
+                # one thread: a task is one process's work, and a megabyte is not worth waking others
+                yield file.read_row_group(piece["row_group"], columns=DOCUMENT_SCHEMA.names, use_threads=False)
 
 
 def read_documents(root: Path, shard: Shard) -> Iterator[Document]:

@@ -45,6 +45,7 @@ class Tables(NamedTuple):
     kinds: npt.NDArray[np.uint8]
     folded: npt.NDArray[np.uint32]
     sequences: npt.NDArray[np.uint32]
+    word_bytes: Hashes  # (256,) what a byte of ASCII that belongs into words folds to; 0: it does not, or is no ASCII
     powers: Hashes  # (LONGEST_WINDOW + 1,) of ROLL
 
 
@@ -66,7 +67,10 @@ AT, COUNT, BEGUN, BEFORE = range(4)  # of `Scratch.state`
 def tables() -> Tables:
     powers = np.ones(LONGEST_WINDOW + 1, np.uint64)
     powers[1:] = np.cumprod(np.full(LONGEST_WINDOW, ROLL), dtype=np.uint64)  # modulo 2^64
-    return Tables(*folding(), powers)
+    kinds, folded, sequences = folding()
+    word_bytes = np.zeros(256, np.uint64)
+    word_bytes[:128] = np.where(kinds[:128] == WORD, folded[:128], 0)
+    return Tables(kinds, folded, sequences, word_bytes, powers)
 
 
 def scratch() -> Scratch:
@@ -185,7 +189,7 @@ def short_text(scratch: Any) -> Any:
 @kernel
 def read_tokens(text: Any, end: Any, tables: Any, scratch: Any) -> None:
     """Add tokens to the block until it is full or the text ends."""
-    kinds, folded, sequences, _ = tables
+    kinds, folded, sequences, word_bytes, _ = tables
     tokens, units, ends, _, _, digest, scratch_state = scratch
     at, count, before = scratch_state[AT], scratch_state[COUNT], scratch_state[BEFORE]
     first, second = digest[0], digest[1]
@@ -220,6 +224,9 @@ def read_tokens(text: Any, end: Any, tables: Any, scratch: Any) -> None:
         if kind == WORD:
             word = (word ^ np.uint64(form)) * FNV_PRIME
             inside = True
+            while not queued and at < end and word_bytes[text[at]]:  # most bytes of most texts
+                word = (word ^ word_bytes[text[at]]) * FNV_PRIME
+                at += 1
             continue
         if kind == IGNORED:
             continue

@@ -60,10 +60,10 @@ def signed_columns(signatures: Signatures, bands: int) -> dict[str, pa.Array]:
     return {band_name(band): packed(signatures[:, band * rows : (band + 1) * rows]) for band in range(bands)}
 
 
-def signatures_of(table: pa.Table) -> Signatures:
-    """All signatures of a signed shard, (documents, P)."""
-    names = [name for name in table.column_names if name.startswith("band-")]
-    return np.concatenate([unpacked(table[name], np.uint32) for name in names], axis=1)
+def bands_of(path: Path) -> list[Signatures]:
+    """The bands of a signed shard, (documents, rows) each, mapped; side by side they are its signatures."""
+    table = load(path)
+    return [unpacked(table[name], np.uint32) for name in table.column_names if name.startswith("band-")]
 
 
 def save_array(path: Path, array: Array) -> None:
@@ -87,11 +87,14 @@ def save(path: Path, table: pa.Table) -> None:
 
 
 def load(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
-    """A table, mapped: what is not looked at is not read. `UserError` for a file that is damaged."""
+    """A table, or some of its columns, mapped: what is not looked at is not read. `UserError` for a damaged file."""
     try:
         with pa.memory_map(str(path)) as file:
-            table = pa.ipc.open_file(file).read_all()
-            return table.select(list(columns)) if columns is not None else table
+            reader = pa.ipc.open_file(file)
+            if columns is not None:
+                fields = list(map(reader.schema.get_field_index, columns))
+                reader = pa.ipc.open_file(file, options=pa.ipc.IpcReadOptions(included_fields=fields))
+            return reader.read_all()
     except (pa.ArrowInvalid, OSError) as error:
         raise damaged(path, error) from None
 
@@ -102,7 +105,7 @@ def damaged(path: Path, error: Exception) -> UserError:
 
 
 def each(paths: Sequence[Path], *columns: str) -> Iterator[tuple[int, pa.Table]]:
-    """The tables of all shards, each with the number that its first document has over all of them."""
+    """The tables of all shards, each with the row that its first document has over all of them."""
     start = 0
     for path in paths:
         table = load(path, columns)

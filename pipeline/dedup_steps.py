@@ -22,7 +22,9 @@ from pipeline.stage import Context, Result, input_files
 
 BANDS_A_TASK = 4
 REPEAT_TASKS = 8  # ranges of the keys of lines or paragraphs
-DOCUMENT_BYTES = 160  # in memory while a band is matched: key, order, row, sketch, and what sorting takes
+DOCUMENT_BYTES = (
+    320  # in memory while bands are matched: of each its key, order, row and sketch; and what sorting takes
+)
 LINE_BYTES = 64  # the same of a line
 CHANCE = 0.15  # a pair is looked at when its sketches put it at most so much below the threshold
 
@@ -110,10 +112,10 @@ def match(context: Context, task: int) -> Result:
         permutations = settings.bands * settings.rows
         unequal_bits = most_unequal_bits(permutations, settings.threshold - CHANCE) if settings.verify else None
         ranges = ranges_for(context, DOCUMENT_BYTES, starts_of(context)[-1])
-        for band in range(task * BANDS_A_TASK, min((task + 1) * BANDS_A_TASK, settings.bands)):
-            for part, pairs in enumerate(band_pairs(documents, band, ranges=ranges, unequal_bits=unequal_bits)):
-                outputs.append(work / f"pairs-{band:04d}-{part:04d}.npy")
-                save_array(outputs[-1], pairs)
+        bands = range(task * BANDS_A_TASK, min((task + 1) * BANDS_A_TASK, settings.bands))
+        for band, part, pairs in band_pairs(documents, bands, ranges=ranges, unequal_bits=unequal_bits):
+            outputs.append(work / f"pairs-{band:04d}-{part:04d}.npy")
+            save_array(outputs[-1], pairs)
     else:
         lines = files_of(context, "sign", "lines")
         ranges = ranges_for(context, LINE_BYTES, lines_in(lines) // REPEAT_TASKS)
@@ -133,7 +135,9 @@ def collect(context: Context, task: int) -> Result:
     start, stop = starts_of(context)[task : task + 2]
     runs = files_of(context, "match", "pairs") if context.config.dedup.verify else []
     out = context.run.work("dedup", "collect") / f"shingles-{task:05d}.arrow"
-    save(out, shingles_of(read_tables(context.run.root, context.shard(task)), paired_rows(runs, start, stop), start))
+    rows = paired_rows(runs, start, stop)
+    tables = read_tables(context.run.root, context.shard(task)) if len(rows) else ()
+    save(out, shingles_of(tables, rows, start))
     return Result([out])
 
 

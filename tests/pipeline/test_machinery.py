@@ -148,8 +148,8 @@ def test_a_stage_can_be_done_by_hand(copy: Path) -> None:
     assert "is missing" in text2lm(copy, "stage", "dedup", "--run", "run", "--seal", code=2).stderr
     early = text2lm(copy, "stage", "dedup/match", "--run", "run", "--task", "0", code=2)
     assert "dedup/sign is not finished" in early.stderr
-    for step in ("sign", "match", "cluster", "filter"):
-        text2lm(copy, "stage", f"dedup/{step}", "--run", "run", "--task", "0")
+    for step, tasks in (("sign", "0"), ("match", "0-7"), ("collect", "0"), ("cluster", "0"), ("filter", "0")):
+        text2lm(copy, "stage", f"dedup/{step}", "--run", "run", "--task", tasks)
     text2lm(copy, "stage", "dedup", "--run", "run", "--seal")
     assert contents(copy / "run", "dedup") == before
     assert "nothing to do" in text2lm(copy, "stage", "dedup", "--run", "run", "--seal").stdout
