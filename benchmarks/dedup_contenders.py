@@ -186,7 +186,7 @@ def match_datasketch(path: str) -> dict[str, Any]:
 
 
 def match_ours(path: str) -> dict[str, Any]:
-    """The kernels alone, from signatures in memory as MinHashLSH has them: links of every band, and who is connected."""
+    """The kernels alone, from signatures in memory as MinHashLSH has them: links of every band, and their union."""
     from data_prep.clusters import connect
     from data_prep.lsh import band_keys, bucket_links
 
