@@ -21,6 +21,7 @@ from launch.job import JobError
 from launch.local import LocalLauncher
 from pipeline.arguments import parser
 from pipeline.config import load_config
+from pipeline.dedup_steps import evaluation_files
 from pipeline.progress import ProgressDisplay
 from pipeline.run_dir import RunDir, open_run, prepare
 
@@ -69,6 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     on = [f"launch.on={arguments.on}"] if arguments.on else []
     config = load_config(arguments.config, [*arguments.set, *on])
+    evaluation_files(config.dedup)  # a wrong path is said before anything is read
     directory = prepare(run_directory(arguments))
     display = ProgressDisplay()
     runner = Runner(config, directory, LocalLauncher(), display, verify=arguments.verify, restart=arguments.restart)
@@ -111,6 +113,7 @@ def plan(arguments: argparse.Namespace) -> int:
     if peak is not None and not 0 < peak < math.inf:
         raise UserError(f"--peak-tflops must be above 0, got {peak}; an H100 has 989 in bf16")
     config, directory = load_config(arguments.config, arguments.set), RunDir(run_directory(arguments))
+    evaluation_files(config.dedup)
     facts = make_plan(config, directory, mfu=mfu, peak_tflops=peak)
     print(json.dumps(facts, indent=1) if arguments.json else "\n".join(plan_lines(facts)))
     return 0

@@ -15,6 +15,7 @@ from typing import Any
 
 from data_prep.document import Document, Drop
 from data_prep.files import UserError, read_json, write_json
+from data_prep.settings import DedupSettings
 from data_prep.shards import read_tables
 from pipeline.document_steps import map_documents
 from pipeline.receipt import Entry
@@ -34,14 +35,15 @@ def inputs(context: Context) -> list[Entry]:
     parts = [item for name in context.stage.needs for item in context.upstream(name).outputs]
     texts = [
         {"source": "dedup.decontaminate", "name": path.name, "path": str(path), "bytes": path.stat().st_size}
-        for path in evaluation_files(context)
+        for path in evaluation_files(context.config.dedup)
     ]
     return sorted(parts, key=lambda item: str(item["path"])) + input_files(context, texts)
 
 
-def evaluation_files(context: Context) -> tuple[Path, ...]:
+def evaluation_files(settings: DedupSettings) -> tuple[Path, ...]:
+    """Those that the config names. `UserError` for a pattern that matches none."""
     found: list[Path] = []
-    for pattern in context.config.dedup.decontaminate:
+    for pattern in settings.decontaminate:
         paths = sorted(path for path in map(Path, glob.glob(pattern, recursive=True)) if path.is_file())  # noqa: PTH207
         if not paths:
             raise UserError(f"dedup.decontaminate: no file matches {pattern}; check the path in the config")
@@ -87,7 +89,7 @@ def sign(context: Context, task: int) -> Result:
     from data_prep.signing import sign_shard
 
     settings = context.config.dedup
-    evaluation = evaluation_of(evaluation_files(context))
+    evaluation = evaluation_of(evaluation_files(settings))
     documents, lines = sign_shard(read_tables(context.run.root, context.shard(task)), settings, evaluation)
     work = context.run.work("dedup", "sign")
     outputs = [work / f"documents-{task:05d}.arrow"]

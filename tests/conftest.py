@@ -67,6 +67,15 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.fixture(scope="session")
+def finished_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Such a directory whose data stages, up to tokens, are done in `run/`. Made once: tests work on copies."""
+    directory = tmp_path_factory.mktemp("finished_data")
+    write_project(directory)
+    text2lm(directory, "run", "tiny.toml", "--run", "run", "--until", "tokens")
+    return directory
+
+
 def write_project(directory: Path) -> None:
     corpus = directory / "corpus"
     corpus.mkdir(parents=True)

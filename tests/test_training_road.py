@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from data_prep.files import read_json, read_json_lines
-from tests.conftest import text2lm, write_project
+from tests.conftest import text2lm
 
 CONSTANT = ("--set", "train.schedule=constant", "--set", "split.val_fraction=0.1")
 LONG = ("--set", "train.tokens=20480")
@@ -26,11 +26,12 @@ def numbers(run: Path) -> list[tuple[Any, ...]]:
 
 
 @pytest.fixture(scope="module")
-def road(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def road(finished_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project with one finished training of 20 steps at a constant rate (`run`), and its data alone (`data`)."""
     directory = tmp_path_factory.mktemp("road")
-    write_project(directory)
-    text2lm(directory, "run", "tiny.toml", "--run", "data", *CONSTANT, "--until", "tokens")
+    shutil.copytree(finished_data, directory, dirs_exist_ok=True)
+    (directory / "run").rename(directory / "data")
+    text2lm(directory, "run", "tiny.toml", "--run", "data", *CONSTANT, "--until", "tokens")  # another split
     shutil.copytree(directory / "data", directory / "run")
     text2lm(directory, "run", "tiny.toml", "--run", "run", *CONSTANT, *LONG)
     return directory

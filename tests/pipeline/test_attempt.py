@@ -33,7 +33,7 @@ from pipeline.attempt import (
 )
 from pipeline.config import load_config
 from pipeline.run_dir import RunDir
-from tests.conftest import text2lm, write_project
+from tests.conftest import text2lm
 
 HERE = Attempt("7", 0, ["n1", "n2"], 4)  # ranks 0 and 1 on n1
 OOM_FACT = "out of memory; lower train.micro_batch_size or ask for more: slurm.memory"
@@ -188,10 +188,10 @@ def test_ports_differ_by_job_and_attempt_and_a_taken_one_is_passed_over() -> Non
 
 
 @pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def prepared(finished_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that is ready to train for four steps."""
     project = tmp_path_factory.mktemp("prepared")
-    write_project(project)
+    shutil.copytree(finished_data, project, dirs_exist_ok=True)
     sets = ("train.tokens=4096", "wandb.mode=disabled", "train.warmup_steps=1", "train.schedule=constant")
     words = [word for item in sets for word in ("--set", item)]
     text2lm(project, "run", "tiny.toml", "--run", "run", "--until", "tokens", *words)

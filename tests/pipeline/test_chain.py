@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from pipeline.chain import Link, chain
 from pipeline.config import load_config, save_config
 from pipeline.run_dir import RunDir
 from pipeline.stages import STAGES
-from tests.conftest import contents, start_text2lm, text2lm, write_project
+from tests.conftest import contents, start_text2lm, text2lm
 
 SETS = ("train.tokens=4096", "launch.ranks=1", "wandb.mode=disabled", "train.warmup_steps=1", "launch.workers=1")
 
@@ -66,10 +67,11 @@ def test_a_chain_begins_with_the_first_stale_stage_and_ends_where_it_was_told() 
 
 
 @pytest.fixture
-def both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def both(finished_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project whose `local` a run has made, and whose `jobs` has its settings only."""
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    write_project(tmp_path)
+    shutil.copytree(finished_data, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "run").rename(tmp_path / "local")
     text2lm(tmp_path, "run", "tiny.toml", "--run", "local", *(word for item in SETS for word in ("--set", item)))
     (tmp_path / "jobs").mkdir()
     save_config(load_config(tmp_path / "tiny.toml", SETS), RunDir(tmp_path / "jobs").config)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -151,7 +152,8 @@ def test_a_corpus_of_nothing(tmp_path: Path, rows: list[bytes], words: str) -> N
     assert not (tmp_path / "run" / "clean" / "manifest.json").exists()
 
 
-def test_a_corpus_with_nothing_to_validate_on_and_one_too_small_for_a_batch(project: Path) -> None:
+def test_a_corpus_with_nothing_to_validate_on_and_one_too_small_for_a_batch(project: Path, finished_data: Path) -> None:
+    shutil.copytree(finished_data / "run", project / "run")
     run = ("run", "tiny.toml", "--run", "run", "--until", "pretrain")
     nothing = text2lm(project, *run, "--set", "split.val_fraction=0.0001", code=2)
     assert "into val: the corpus is too small for split.val_fraction = 0.0001" in nothing.stderr

@@ -32,6 +32,8 @@ rules = []
 priority = ["books"]
 [model]
 preset = "gpt2-small"
+[launch]
+workers = 1
 """
 RUN = ("run", "dedup.toml", "--until", "dedup")
 QUIZ = "the seven questions of the quiz were asked in the order in which they had been written"
@@ -173,7 +175,7 @@ def test_a_survivor_says_for_how_many_it_stands(project: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "other", [("launch.workers=1",), ("dedup.memory_gb=0.00001",)], ids=["one worker", "ten kilobytes of memory"]
+    "other", [("launch.workers=2",), ("dedup.memory_gb=0.00001",)], ids=["two workers", "ten kilobytes of memory"]
 )
 def test_workers_and_memory_change_no_byte(project: Path, run: Path, other: tuple[str, ...]) -> None:
     sets = (word for item in other for word in ("--set", item))

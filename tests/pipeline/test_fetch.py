@@ -6,14 +6,16 @@ The hub is a server on the loopback network; the client is the one that users ha
 from __future__ import annotations
 
 import re
+import subprocess
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
 from pipeline.fetch import CHECKOUT
-from tests.conftest import TINY_CONFIG, text2lm
+from tests.conftest import TINY_CONFIG, start_text2lm, text2lm
 from tests.pipeline.hub import NAME, serving
 
 CARD = b"""---
@@ -31,13 +33,31 @@ FILES = {"README.md": CARD, **TRAIN, "data/test.jsonl": b'{"text": "held out"}\n
 SOURCE = f'[[source]]\nname = "hub"\nhub = "{NAME}"\n'
 
 
+def write_config(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A config that reads the hub's dataset, where no earlier test has left anything in a cache."""
+    (directory / "hub.toml").write_text(SOURCE + TINY_CONFIG[TINY_CONFIG.index("[split]") :])
+    monkeypatch.setenv("HF_HOME", str(directory / "cache"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+
+
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A config that reads the hub's dataset, where no earlier test has left anything in a cache."""
-    (tmp_path / "hub.toml").write_text(SOURCE + TINY_CONFIG[TINY_CONFIG.index("[split]") :])
-    monkeypatch.setenv("HF_HOME", str(tmp_path / "cache"))
-    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    write_config(tmp_path, monkeypatch)
     return tmp_path
+
+
+@pytest.fixture(scope="module", autouse=True)
+def without_a_network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[subprocess.Popen[str]]:
+    """A fetch from a hub that is no longer there. The hub's client tries for 24 seconds: other tests run meanwhile."""
+    directory = tmp_path_factory.mktemp("without_a_network")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        write_config(directory, monkeypatch)
+        with serving({}) as hub:
+            monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        fetch = start_text2lm(directory, "fetch", "hub.toml")
+    yield fetch
+    fetch.kill()
+    fetch.communicate()
 
 
 def test_what_was_fetched_is_read_without_a_network(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,15 +93,6 @@ def test_a_fetch_that_fails_leaves_no_dataset_and_the_next_goes_on(
         text2lm(project, "fetch", "hub.toml")
         assert [name for name in hub.asked if name in TRAIN] == ["data/train-1.jsonl"]
     assert (project / NAME / "data/train-1.jsonl").read_bytes() == TRAIN["data/train-1.jsonl"]
-
-
-def test_without_a_network_one_line_says_so(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with serving({}) as hub:
-        monkeypatch.setenv("HF_ENDPOINT", hub.url)
-    said = text2lm(project, "fetch", "hub.toml", code=2).stderr  # the hub is no longer there
-    assert said.count("\n") == 1 and "sees the internet" in said
-    said = text2lm(project, "fetch", "hub.toml", "--set", "source.0.hub=../elsewhere", code=2).stderr
-    assert "neither a folder that is there nor owner/name" in said
 
 
 def test_files_are_counted_and_missing_ones_named(project: Path) -> None:
@@ -130,3 +141,15 @@ def test_wheels_are_those_that_are_tested(project: Path, monkeypatch: pytest.Mon
     next(index.glob("orjson*")).unlink()
     said = text2lm(project, *files, code=2).stderr
     assert said.count("\n") == 1 and "the packages cannot be fetched (" in said and "orjson" in said
+
+
+def test_a_name_that_is_none_of_the_hub_is_refused(project: Path) -> None:
+    said = text2lm(project, "fetch", "hub.toml", "--set", "source.0.hub=../elsewhere", code=2).stderr
+    assert "neither a folder that is there nor owner/name" in said
+
+
+def test_without_a_network_one_line_says_so(without_a_network: subprocess.Popen[str]) -> None:
+    """The last of these tests, since it waits."""
+    said, _ = without_a_network.communicate(timeout=120)
+    assert without_a_network.returncode == 2
+    assert said.count("\n") == 1 and "sees the internet" in said

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import contents, text2lm, write_project
+from tests.conftest import contents, text2lm
 
 EMPTIED, KEPT = ("ingest", "clean", "dedup", "scrub"), ("split", "tokenizer", "tokens")
 RUN = ("run", "tiny.toml", "--run", "run", "--until", "tokens")
@@ -19,11 +19,11 @@ STRICT = ("--set", "clean.thresholds.gopher-quality.min_stop_words=5")
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made(finished_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project whose config drops intermediates: its data stages are done in `run/`, and in `whole/` with all kept."""
     project = tmp_path_factory.mktemp("made")
-    write_project(project)
-    text2lm(project, "run", "tiny.toml", "--run", "whole", "--until", "tokens")
+    shutil.copytree(finished_data, project, dirs_exist_ok=True)
+    (project / "run").rename(project / "whole")
     config = project / "tiny.toml"
     config.write_text(config.read_text().replace("[launch]\n", "[launch]\nkeep_intermediates = false\n"))
     text2lm(project, *RUN)

@@ -11,24 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import contents, start_text2lm, text2lm, write_project
+from tests.conftest import contents, start_text2lm, text2lm
 
 DATA = ("ingest", "clean", "dedup", "scrub", "split", "tokenizer", "tokens")
 RUN = ("run", "tiny.toml", "--run", "run", "--until", "tokens")
 
 
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project whose data stages are done in `run/`. Tests work on copies."""
-    project = tmp_path_factory.mktemp("prepared")
-    write_project(project)
-    text2lm(project, *RUN)
-    return project
-
-
 @pytest.fixture
-def copy(prepared: Path, tmp_path: Path) -> Path:
-    shutil.copytree(prepared, tmp_path / "copy")
+def copy(finished_data: Path, tmp_path: Path) -> Path:
+    shutil.copytree(finished_data, tmp_path / "copy")
     return tmp_path / "copy"
 
 
@@ -38,11 +29,10 @@ def stale(project: Path, *arguments: str) -> dict[str, str]:
     return {name: why for name, why in plan["stages"].items() if why and name in DATA}
 
 
-def test_one_worker_or_two_give_the_same_bytes(prepared: Path, tmp_path: Path) -> None:
-    text2lm(
-        prepared, "run", "tiny.toml", "--run", str(tmp_path / "one"), "--until", "tokens", "--set", "launch.workers=1"
-    )
-    assert contents(tmp_path / "one", *DATA) == contents(prepared / "run", *DATA)
+def test_one_worker_or_two_give_the_same_bytes(finished_data: Path, tmp_path: Path) -> None:
+    one = ("--run", str(tmp_path / "one"), "--set", "launch.workers=1")
+    text2lm(finished_data, "run", "tiny.toml", *one, "--until", "tokens")
+    assert contents(tmp_path / "one", *DATA) == contents(finished_data / "run", *DATA)
 
 
 def test_a_changed_threshold_redoes_from_clean_on(copy: Path) -> None:
@@ -159,23 +149,24 @@ def test_a_stage_can_be_done_by_hand(copy: Path) -> None:
 
 
 def test_a_second_run_on_one_directory_is_refused(project: Path) -> None:
-    first = start_text2lm(project, *RUN)
+    run = (*RUN[:-1], "clean")
+    first = start_text2lm(project, *run)
     while not (project / "run" / "lock.json").exists():
         time.sleep(0.01)
-    second = text2lm(project, *RUN, code=2)
+    second = text2lm(project, *run, code=2)
     assert f"run is in use by process {first.pid}" in second.stderr
     first.kill()  # its lock stays behind
     first.communicate()
     assert (project / "run" / "lock.json").exists()
-    text2lm(project, *RUN)
+    text2lm(project, *run)
     assert not (project / "run" / "lock.json").exists()
 
 
-def test_kill_9_at_random_instants_then_run_again_gives_the_same_bytes(prepared: Path, tmp_path: Path) -> None:
+def test_kill_9_at_random_instants_then_run_again_gives_the_same_bytes(finished_data: Path, tmp_path: Path) -> None:
     """Each round kills the command (its workers die with it), until one gets through; nothing finished is redone."""
-    wanted = contents(prepared / "run", *DATA)
+    wanted = contents(finished_data / "run", *DATA)
     moments = random.Random(1)
-    run = ("run", str(prepared / "tiny.toml"), "--run", "run", "--until", "tokens")
+    run = ("run", str(finished_data / "tiny.toml"), "--run", "run", "--until", "tokens")
     kills = 0
     for _ in range(12):
         process = start_text2lm(tmp_path, *run)

@@ -11,16 +11,16 @@ from safetensors import safe_open
 from transformers import GPT2LMHeadModel
 
 from pipeline.cli import main
-from tests.conftest import contents, text2lm, write_project
+from tests.conftest import contents, text2lm
 
 KEEP = ("--set", "checkpoint.keep_every=8", "--set", "wandb.mode=disabled")
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def project(finished_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A training of 20 steps that keeps its checkpoints of steps 8, 16 and 20, exported."""
     project = tmp_path_factory.mktemp("steps")
-    write_project(project)
+    shutil.copytree(finished_data, project, dirs_exist_ok=True)
     text2lm(project, "run", "tiny.toml", "--run", "run", *KEEP, "--until", "export")
     return project
 
