@@ -55,7 +55,7 @@ class Runner:
     display: ProgressDisplay
     verify: bool | None = False  # see Context
     restart: bool = False
-    hands_over: bool = False  # work on shards and training are left to jobs of their own
+    hands_over: bool = False  # steps that are shared and training are left to jobs of their own
     stop_signals: list[int] = field(default_factory=list)  # received so far
     _waiting: bool = False  # for a job
 
