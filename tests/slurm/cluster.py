@@ -7,6 +7,7 @@ and its loopback network.
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import secrets
@@ -145,9 +146,16 @@ class Cluster:
 
     def save_state(self) -> None:
         """Wait until the controller has written down what it knows of the jobs; it does so every few seconds."""
-        asked, saved = time.time(), self.root / "state" / "job_state"
-        ask("scontrol", "reconfigure")
-        self.wait_for(lambda: saved.exists() and saved.stat().st_mtime > asked, "the controller's state file")
+        saved = self.root / "state" / "job_state"
+        for _ in range(2):  # what ends first may have begun, and copied what it writes, before it was asked for
+            asked = time.time()
+            ask("scontrol", "reconfigure")
+            since = functools.partial(self._newer, saved, asked)
+            self.wait_for(since, "the controller's state file")
+
+    @staticmethod
+    def _newer(path: Path, moment: float) -> bool:
+        return path.exists() and path.stat().st_mtime > moment
 
     def power_on(self, node: str) -> None:
         self.start(node, *NAMESPACES, "sh", "-c", NODE, node, str(self.root / "hosts"))
