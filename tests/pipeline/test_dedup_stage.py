@@ -181,6 +181,10 @@ def test_workers_and_memory_change_no_byte(project: Path, run: Path, other: tupl
     sets = (word for item in other for word in ("--set", item))
     assert "dedup: asked for" in text2lm(project, *RUN, "--from", "dedup", "--run", str(run), *sets).stdout
     assert contents(run, "dedup") == contents(project / "run", "dedup")
+    receipts = (run / "dedup" / "receipts" / "match.jsonl").read_text()
+    assert ("pairs-0000-0001" in receipts) is other[0].startswith(
+        "dedup.memory_gb"
+    )  # in ranges of keys, or in one piece
 
 
 def test_another_order_of_shards_changes_no_decision(project: Path, tmp_path: Path) -> None:
