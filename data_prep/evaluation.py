@@ -18,7 +18,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data_prep.files import UserError
-from data_prep.sources import SUFFIXES
+
+SUFFIXES = (".jsonl", ".jsonl.gz", ".parquet", ".txt")
 
 
 def set_names(paths: Sequence[Path]) -> list[str]:

@@ -112,7 +112,8 @@ def plain_url(url: str) -> str:
     if not parts.netloc:
         return url
     user, at, host = parts.netloc.rpartition("@")
-    host = host.lower().removesuffix(PORTS.get(parts.scheme, "")).removesuffix(":").removeprefix("www.")
+    host = host.lower().removesuffix(PORTS.get(parts.scheme, "")).removesuffix(":")
+    host = host.removeprefix("www.") if host.count(".") > 1 else host  # www.com is a host of its own
     query = "&".join(part for part in parts.query.split("&") if not part.lower().startswith("utm_"))
     return user + at + host + parts.path.removesuffix("/") + (f"?{query}" if query else "")
 

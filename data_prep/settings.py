@@ -12,9 +12,12 @@ from dataclasses import dataclass, field
 
 from data_prep.banding import DEDUP_PRESETS, MOST_PERMUTATIONS
 from data_prep.quality import RULES, thresholds_of
+from data_prep.repair import REPAIRS
 
 FORMATS = ("auto", "text", "html")
+EXTRACTS = ("full", "main")
 PII_KINDS = ("email", "ip", "credit-card")
+LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Z][a-z]{3})?")
 SOURCE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 SMALLEST_VOCABULARY = 257  # every byte value, and end-of-text
 
@@ -24,7 +27,8 @@ class SourceSettings:
     """One `[[source]]`: files by path or glob, or a dataset by name."""
 
     name: str
-    paths: list[str] = field(default_factory=list)  # .jsonl .jsonl.gz .parquet .txt; globs; relative to the config file
+    # files, directories, globs, relative to the config file; data_prep/sources.py says of which kinds
+    paths: list[str] = field(default_factory=list)
     hub: str | None = None  # "owner/dataset" or a dataset folder, read through the datasets library
     format: str = "auto"  # auto | text | html
     text_field: str = "text"
@@ -32,7 +36,12 @@ class SourceSettings:
     weight: float = 1.0  # share of the training tokens, relative to the other sources
     # passes over its tokens at which a training that would make more is refused (Muennighoff et al. 2023: up to 4 help)
     max_epochs: float = field(default=math.inf, metadata={"execution": True})
+    extract: str = "full"  # of HTML: full, all of its text; main, without menus and margins
+    encoding: str = "auto"  # of its text files and pages; auto looks at the bytes, else a name that Python knows
+    language: str = ""  # of its documents, for example "zh"; "" looks at each
+    license: str = ""  # for the manifest and the report: "CC-BY-4.0"
     rules: list[str] | None = None  # this source's own cleaning rules instead of clean.rules
+    thresholds: dict[str, dict[str, float]] = field(default_factory=dict)  # and its own thresholds, as clean.thresholds
 
     def problems(self) -> list[str]:
         where = f"source '{self.name}'"
@@ -43,41 +52,93 @@ class SourceSettings:
             found.append(f"{where} must have either paths or hub, got {'both' if self.hub else 'neither'}")
         if self.format not in FORMATS:
             found.append(f"{where}: format must be one of {', '.join(FORMATS)}, got '{self.format}'")
+        if self.extract not in EXTRACTS:
+            found.append(f"{where}: extract must be one of {', '.join(EXTRACTS)}, got '{self.extract}'")
+        if self.encoding != "auto" and not is_encoding(self.encoding):
+            wanted = "auto or a text encoding that Python knows, for example gb18030"
+            found.append(f"{where}: encoding must be {wanted}, got '{self.encoding}'")
         if self.id_field == self.text_field:
             found.append(f"{where}: id_field must be another field than text_field, got '{self.id_field}' for both")
         if not 0 < self.weight < math.inf:
             found.append(f"{where}: weight must be a number above 0, got {self.weight}")
         if not self.max_epochs > 0:
             found.append(f"{where}: max_epochs must be a number above 0, got {self.max_epochs}")
-        return found + unknown_rules(f"{where}: rules", self.rules or [])
+        found += language_problems(f"{where}: language", self.language) if self.language else []
+        found += threshold_problems(f"{where}: thresholds", self.thresholds)
+        return found + rule_problems(f"{where}: rules", self.rules or [])
+
+
+def is_encoding(name: str) -> bool:
+    """Whether Python decodes text by this name; it has others that only look so: rot13, base64."""
+    try:
+        b"a".decode(name, "replace")
+    except (LookupError, ValueError):
+        return False
+    return True
 
 
 @dataclass(frozen=True)
 class CleanSettings:
-    rules: list[str] = field(default_factory=lambda: ["gopher-quality"])
+    repair: list[str] = field(default_factory=lambda: list(REPAIRS))  # what is mended in texts, in this order or none
+    detect_language: bool = True  # of documents whose source says none
+    languages: list[str] = field(default_factory=list)  # that stay: "en", "zh-Hans"; "zh" is both; [] keeps all
+    min_language_confidence: float = 0.65  # of the detection, below which a document is of no language asked for
+    rules: list[str] = field(default_factory=lambda: ["gopher-quality", "gopher-repetition"])
     thresholds: dict[str, dict[str, float]] = field(default_factory=dict)  # {"gopher-quality": {"min_words": 20}}
+    by_language: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)  # {"zh": {... as thresholds}}
+    fields: dict[str, dict[str, float]] = field(default_factory=dict)  # {"karma": {"min": 3}}: a number in the rows
+    url_field: str = ""  # field of the rows that holds a document's address, for blocked_urls
+    # lists of your own, a line an entry; relative to the config file. Their content is what identifies them
+    blocked_urls: list[str] = field(default_factory=list, metadata={"execution": True})
+    blocked_words: list[str] = field(default_factory=list, metadata={"execution": True})
 
     def problems(self) -> list[str]:
-        found = unknown_rules("clean.rules", self.rules) + unknown_rules("clean.thresholds", list(self.thresholds))
-        for rule, values in self.thresholds.items():
-            known = thresholds_of(rule) if rule in RULES else values
-            found += [
-                f"clean.thresholds.{rule}.{name} is not a threshold of that rule, wanted one of {', '.join(known)}"
-                for name in values
-                if name not in known
-            ]
-            found += [
-                f"clean.thresholds.{rule}.{name} must be a finite number, got {value}"
-                for name, value in values.items()
-                if not math.isfinite(value)
-            ]
+        found = [f"clean.repair names the unknown '{name}', wanted {', '.join(REPAIRS)}"
+                 for name in self.repair if name not in REPAIRS]  # fmt: skip
+        found += rule_problems("clean.rules", self.rules) + threshold_problems("clean.thresholds", self.thresholds)
+        for language, thresholds in self.by_language.items():
+            found += language_problems("clean.by_language", language)
+            found += threshold_problems(f"clean.by_language.{language}", thresholds)
+        for language in self.languages:
+            found += language_problems("clean.languages", language)
+        if not 0 <= self.min_language_confidence <= 1:
+            found.append(f"clean.min_language_confidence must be 0 to 1, got {self.min_language_confidence}")
+        for name, limits in self.fields.items():
+            if not limits or not limits.keys() <= {"min", "max"} or any(map(math.isnan, limits.values())):
+                found.append(f"clean.fields.{name} must be min, max or both, such as {{min = 3}}, got {limits}")
+        if self.blocked_urls and not self.url_field:
+            found.append("clean.blocked_urls needs clean.url_field, the field that holds a document's address")
         return found
 
 
-def unknown_rules(where: str, rules: list[str]) -> list[str]:
-    return [
-        f"{where} names the unknown rule '{rule}', wanted {', '.join(RULES)}" for rule in rules if rule not in RULES
-    ]
+def rule_problems(where: str, rules: list[str]) -> list[str]:
+    unknown = [f"{where} names the unknown rule '{rule}', wanted {', '.join(RULES)}"
+               for rule in rules if rule not in RULES]  # fmt: skip
+    return unknown + [f"{where} names {rule} twice" for rule in dict.fromkeys(rules) if rules.count(rule) > 1]
+
+
+def threshold_problems(where: str, thresholds: dict[str, dict[str, float]]) -> list[str]:
+    """Infinity is a threshold: nothing is above it. What is no number is none."""
+    found = rule_problems(where, list(thresholds))
+    for rule, values in thresholds.items():
+        known = thresholds_of(rule) if rule in RULES else values
+        found += [
+            f"{where}.{rule}.{name} is not a threshold of that rule, wanted one of {', '.join(known)}"
+            for name in values
+            if name not in known
+        ]
+        found += [
+            f"{where}.{rule}.{name} must be a number, got {value}"
+            for name, value in values.items()
+            if math.isnan(value)
+        ]
+    return found
+
+
+def language_problems(where: str, language: str) -> list[str]:
+    if LANGUAGE.fullmatch(language):
+        return []
+    return [f"{where} must name languages by codes such as en, zh or zh-Hant, got '{language}'"]
 
 
 @dataclass(frozen=True)

@@ -1,96 +1,44 @@
 """Readers: from a source's files to documents. The home of the `datasets` library.
 
-JSON lines and parquet's row groups are read one by one, so that a bad one goes to quarantine and not the whole file;
-hub datasets are read through `datasets`, in a stream. A document's text is stored as it is.
+Which files a source has, which pieces of them are read apart, and how their rows become documents. What is in a file
+of each kind, `records` and `pages` know. A document's text is stored as it is.
 """
 
 from __future__ import annotations
 
-import codecs
-import glob
-import gzip
 import logging
-import os
 import re
-import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import orjson
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from data_prep.document import Broken, Document
 from data_prep.files import UserError
+from data_prep.finding import kind_of
+from data_prep.pages import html_rows, text_rows, warc_rows
+from data_prep.ranges import line_ranges, row_group_ranges
+from data_prep.records import csv_rows, json_rows, parquet_rows
+from data_prep.rows import LARGEST_BYTES, Bad, Page, Row, Rows, UnreadableError, show
 from data_prep.settings import SourceSettings
-from data_prep.shards import EXCERPT_CHARACTERS, SMALLEST_SHARD_BYTES
+from data_prep.shards import EXCERPT_CHARACTERS, SMALLEST_SHARD_BYTES, shard_bytes
+from data_prep.unpacking import packing_of
 
-SUFFIXES = (".jsonl", ".jsonl.gz", ".parquet", ".txt")
-ESCAPED = re.compile(r"\[([*?[])\]")  # as glob.escape writes a character that is no wildcard
+JSON = (".jsonl", ".ndjson")
 HUB_FILE = re.compile(r"hf://datasets/[^@]+@(?P<revision>[^/]+)/(?P<path>.+)")
 HUB_CARDS = ("README.md", ".huggingface.yaml", "dataset_infos.json")  # what says which files are which split
 CONNECTIONS = 8
-COMPRESSED = 6  # a gzip file of text unpacks to about so many times its size
-
-
-def find_inputs(source: SourceSettings) -> list[dict[str, Any]]:
-    """What the source reads, sorted: `{source, name, path, bytes}` a file, `{source, name}` a hub dataset.
-
-    A file's name is its path below the directory that all the source's patterns share, so ids stay the same wherever
-    the corpus lies. Raises `UserError` for a pattern that matches nothing and for a file of unknown kind.
-    """
-    if source.hub:
-        folder = Path(source.hub)
-        files = sorted(path for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else []
-        return [describe(source, path, folder) for path in files] or [{"source": source.name, "name": source.hub}]
-    paths: set[str] = set()
-    for pattern in source.paths:
-        literal = ESCAPED.sub(r"\1", pattern)  # a file that is called so is meant, brackets and all
-        matches = [literal] if Path(literal).is_file() else glob.glob(pattern, recursive=True)  # noqa: PTH207
-        found = [path for path in matches if Path(path).is_file()]
-        if not found:
-            raise UserError(f"source '{source.name}': nothing matches {pattern}; check source.paths in the config")
-        paths.update(found)
-    root = Path(os.path.commonpath([fixed_directory(pattern) for pattern in source.paths]))
-    for path in sorted(paths):
-        if not is_text(path):
-            raise UserError(f"source '{source.name}': the file name {path!r} is not valid UTF-8; rename the file")
-        if not path.endswith(SUFFIXES):
-            raise UserError(
-                f"source '{source.name}': {path} is of a kind that is not read yet, wanted {' '.join(SUFFIXES)}; "
-                "name other files in source.paths"
-            )
-    return [describe(source, Path(path), root) for path in sorted(paths)]
-
-
-def describe(source: SourceSettings, path: Path, root: Path) -> dict[str, Any]:
-    name = str(path.relative_to(root))
-    return {"source": source.name, "name": name, "path": str(path), "bytes": path.stat().st_size}
-
-
-def is_text(path: str) -> bool:
-    """Whether a file name is valid UTF-8: others reach Python as lone surrogates, which no file of ours can hold."""
-    return not any(0xD800 <= ord(character) < 0xE000 for character in path)
-
-
-def fixed_directory(pattern: str) -> str:
-    """The directory of a pattern before its first wildcard; all of it for a file that is there.
-
-    >>> fixed_directory("/data/*/x.jsonl"), fixed_directory("/data/a/x.jsonl")
-    ('/data', '/data/a')
-    """
-    if Path(literal := ESCAPED.sub(r"\1", pattern)).is_file():
-        return str(Path(literal).parent)
-    directory = Path(pattern).parent
-    while glob.has_magic(ESCAPED.sub("", str(directory))):
-        directory = directory.parent
-    return ESCAPED.sub(r"\1", str(directory))
+COMPRESSED = 6  # a packed file of text holds about so many times its size
 
 
 def pieces(source: SourceSettings, inputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The inputs as pieces that can be read apart, with the bytes each is worth: files, or a hub dataset's shards."""
+    """The inputs as pieces that can be read apart, with the bytes each is worth: files, or a hub dataset's shards.
+
+    A file that is more than a shard comes in ranges: lines of JSON that are not packed, row groups of parquet. Other
+    kinds can be read from their beginning only.
+    """
     if source.hub:
         of = load_hub(source.hub).num_shards
         name = Path(source.hub).name if Path(source.hub).is_dir() else source.hub
@@ -98,22 +46,49 @@ def pieces(source: SourceSettings, inputs: list[dict[str, Any]]) -> list[dict[st
             {"source": source.name, "name": f"{name}/{shard}", "shard": shard, "of": of, "bytes": SMALLEST_SHARD_BYTES}
             for shard in range(of)
         ]
-    return [
-        piece | {"bytes": piece["bytes"] * (COMPRESSED if piece["path"].endswith(".gz") else 1)} for piece in inputs
-    ]
+    weighed = [piece | {"bytes": piece["bytes"] * (COMPRESSED if packing_of(piece["path"]) else 1)} for piece in inputs]
+    total = sum(piece["bytes"] for piece in weighed)
+    return [part for piece in weighed for part in ranges(piece, shard_bytes(total, total))]
+
+
+def ranges(piece: dict[str, Any], target: int) -> list[dict[str, Any]]:
+    """A file as it is, or in ranges of about `target` bytes."""
+    path = Path(piece["path"])
+    found: list[dict[str, Any]] = []
+    if piece["bytes"] > target and not packing_of(path.name):
+        if kind_of(path.name) in JSON:
+            found = line_ranges(path, target)
+        elif kind_of(path.name) == ".parquet":
+            found = row_group_ranges(path, target)
+    return [piece | part for part in found] if len(found) > 1 else [piece]
 
 
 def read(source: SourceSettings, piece: dict[str, Any]) -> Iterator[Document | Broken]:
     """Every row of a piece, as a document or as what is broken about it. Rows count from 0."""
-    name = piece["name"]
     if source.hub:
-        return read_hub(source, piece, name)
+        return read_hub(source, piece)
+    return read_file(source, piece)
+
+
+def read_file(source: SourceSettings, piece: dict[str, Any]) -> Iterator[Document | Broken]:
+    number = piece.get("row", 0) - 1
+    try:
+        for number, row in file_rows(source, piece):
+            yield to_document(source, f"{piece['name']}#{number}", row)
+    except UnreadableError as error:
+        yield to_document(source, f"{piece['name']}#{number + 1}", error.bad)
+
+
+def file_rows(source: SourceSettings, piece: dict[str, Any]) -> Rows:
+    """The rows of a file or a range of it, by the reader of its kind."""
     path = Path(piece["path"])
-    if path.suffix == ".parquet":
-        return read_parquet(source, path, name)
-    if path.suffix == ".txt":
-        return read_text(source, path, name)
-    return read_json_lines(source, path, name)
+    kind = kind_of(path.name)
+    if kind in JSON:
+        return json_rows(path, piece)
+    if kind == ".parquet":
+        return parquet_rows(path, piece)
+    reader = {".csv": csv_rows, ".txt": text_rows, ".html": html_rows, ".htm": html_rows, ".warc": warc_rows}[kind]
+    return reader(path, source.encoding)
 
 
 def load_hub(name: str) -> Any:
@@ -166,74 +141,25 @@ def download_hub(name: str, folder: Path, progress: Callable[[int, int], None]) 
         ) from None
 
 
-def read_hub(source: SourceSettings, piece: dict[str, Any], name: str) -> Iterator[Document | Broken]:
+def read_hub(source: SourceSettings, piece: dict[str, Any]) -> Iterator[Document | Broken]:
     """One shard of a hub dataset. An error while reading fails the task: it may be the network's, and pass."""
     rows = load_hub(source.hub or "")
     rows = rows.shard(num_shards=piece["of"], index=piece["shard"]) if piece["of"] > 1 else rows
     for number, row in enumerate(rows):
-        yield to_document(source, f"{name}#{number}", row)
+        yield to_document(source, f"{piece['name']}#{number}", row)
 
 
-def read_parquet(source: SourceSettings, path: Path, name: str) -> Iterator[Document | Broken]:
-    """The rows of every row group that can be read; one that cannot is one broken row. Rows count over all groups."""
-    try:
-        file = pq.ParquetFile(path)
-    except pa.ArrowException as error:
-        yield Broken(f"{source.name}:{name}#0", source.name, "unreadable-parquet", str(error)[:EXCERPT_CHARACTERS])
-        return
-    with file:
-        start = 0
-        for group in range(file.num_row_groups):
-            try:
-                rows = file.read_row_group(group).to_pylist()
-            except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-                if isinstance(error, OSError) and error.errno:  # the disk's error, not the content's: it may pass
-                    raise
-                excerpt = str(error)[:EXCERPT_CHARACTERS]
-                yield Broken(f"{source.name}:{name}#{start}", source.name, "unreadable-parquet", excerpt)
-            else:
-                for number, row in enumerate(rows, start):
-                    yield to_document(source, f"{name}#{number}", row)
-            start += file.metadata.row_group(group).num_rows
+def to_document(source: SourceSettings, where: str, row: Row) -> Document | Broken:
+    """A row as a document: its text and id by the source's fields, everything else as `meta`.
 
-
-def read_text(source: SourceSettings, path: Path, name: str) -> Iterator[Document | Broken]:
-    """A text file is one document."""
-    data = path.read_bytes()
-    try:
-        yield Document(f"{source.name}:{name}#0", data.decode("utf-8-sig"), source.name)
-    except UnicodeDecodeError:
-        yield Broken(f"{source.name}:{name}#0", source.name, "invalid-utf8", show(data))
-
-
-def read_json_lines(source: SourceSettings, path: Path, name: str) -> Iterator[Document | Broken]:
-    """One JSON object a line; blank lines count as rows for the numbering but are nothing."""
-    number = -1
-    try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as lines:
-            for number, line in enumerate(lines):
-                if number == 0:
-                    line = line.removeprefix(codecs.BOM_UTF8)
-                if not line.strip():
-                    continue
-                where = f"{name}#{number}"
-                try:
-                    row = orjson.loads(line)
-                except orjson.JSONDecodeError as error:
-                    reason = "invalid-utf8" if "UTF-8" in str(error) else "invalid-json"
-                    yield Broken(f"{source.name}:{where}", source.name, reason, show(line))
-                    continue
-                if isinstance(row, dict):
-                    yield to_document(source, where, row)
-                else:
-                    yield Broken(f"{source.name}:{where}", source.name, "not-an-object", show(line))
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        yield Broken(f"{source.name}:{name}#{number + 1}", source.name, "truncated-gzip", str(error))
-
-
-def to_document(source: SourceSettings, where: str, row: dict[str, Any]) -> Document | Broken:
-    """A row as a document: its text and id by the source's fields, everything else as `meta`."""
+    Pages have no field that is their text, and need not have the one that is their id.
+    """
     fallback = f"{source.name}:{where}"
+    if isinstance(row, Bad):
+        return Broken(fallback, source.name, row.reason, row.excerpt[:EXCERPT_CHARACTERS])
+    if isinstance(row, Page):
+        id = f"{source.name}:{row.meta.get(source.id_field or '') or where}"
+        return Document(id, row.text, source.name, orjson.dumps(row.meta, option=orjson.OPT_SORT_KEYS).decode())
     text = row.pop(source.text_field, None)
     value = row.pop(source.id_field, None) if source.id_field else where
     try:
@@ -244,8 +170,6 @@ def to_document(source: SourceSettings, where: str, row: dict[str, Any]) -> Docu
         return Broken(fallback, source.name, "no-text-field" if text is None else "text-not-a-string", show(meta))
     if not isinstance(value, str | int) or value == "":
         return Broken(fallback, source.name, "no-id-field", text[:EXCERPT_CHARACTERS])
+    if len(text) > LARGEST_BYTES:
+        return Broken(fallback, source.name, "too-long", text[:EXCERPT_CHARACTERS])
     return Document(f"{source.name}:{value}", text, source.name, meta.decode())
-
-
-def show(data: bytes) -> str:
-    return data[: 4 * EXCERPT_CHARACTERS].decode(errors="backslashreplace")[:EXCERPT_CHARACTERS].strip()

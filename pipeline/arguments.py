@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from data_prep.files import UserError
+from data_prep.settings import FORMATS
 from launch.settings import WHERE
 
 
@@ -78,6 +79,22 @@ def parser() -> Parser:
     logs.add_argument("name", metavar="STAGE")
     takes_run(logs)
     takes_run(verb("report", "write RUN/report.html anew"))
+
+    rules = verb("rules", "list the cleaning rules: what each check measures, its threshold, its paper")
+    rules.add_argument("config", type=Path, metavar="CONFIG", nargs="?", help="with the thresholds of this config")
+    rules.add_argument("--source", default="", metavar="NAME", help="and of this source of it")
+    rules.add_argument("--language", default="", metavar="CODE", help="for example zh (default: en)")
+
+    tried = verb("try", "say what cleaning would do with a document of your own, and why")
+    tried.add_argument("file", type=Path, metavar="FILE", help="a text, a page, or rows, of which the first are tried")
+    tried.add_argument(
+        "--config", type=Path, metavar="CONFIG", help="as this config says (default: as one that is empty)"
+    )
+    tried.add_argument("--source", default="", metavar="NAME", help="as a document of this source of it")
+    tried.add_argument("--language", default="", metavar="CODE", help="for example zh (default: what is detected)")
+    tried.add_argument("--format", default="", choices=FORMATS, help="of the file (default: auto, or the source's)")
+    tried.add_argument("--rules", default="", metavar="A,B", help="ask these rules instead; text2lm rules lists all")
+    tried.add_argument("--text", action="store_true", help="print the text that is left, too")
 
     trace = verb("trace", "say where a document went, and why")
     trace.add_argument("id", metavar="DOC_ID")

@@ -265,7 +265,11 @@ svg text { fill: currentColor; font-size: 14px; font-variant-numeric: tabular-nu
 svg text.note { fill: var(--soft); font-size: 13px; } svg text.tick { opacity: .72; font-size: 13px; }
 .end { text-anchor: end; } .middle { text-anchor: middle; }
 .track { fill: currentColor; opacity: .07; } rect.first { fill: var(--first); } rect.pale { fill: var(--pale); }
-.grid { stroke: currentColor; opacity: .15; }
+.grid { stroke: currentColor; opacity: .15; } .mark { stroke: var(--second); stroke-width: 1.5; }
+.mark.other { stroke-dasharray: 2 3; } rect.gone { fill: var(--second); opacity: .12; }
+path.bars { fill: var(--first); } .histogram figcaption { display: block; margin-bottom: .5rem; }
+.histogram .note { display: block; overflow-wrap: anywhere; } details.checks { margin-top: 1.25rem; }
+.checks tbody th { font-weight: 400; white-space: normal; } .checks thead th { white-space: normal; }
 .plot { padding: .5rem .25rem 0 3.25rem; }
 .small { display: grid; grid-template-columns: repeat(auto-fit, minmax(14rem, 1fr)); gap: 0 1.5rem;
   align-items: end; }

@@ -20,6 +20,7 @@ from data_prep.files import UserError
 from launch.job import JobError
 from launch.local import LocalLauncher
 from pipeline.arguments import parser
+from pipeline.cleaning_steps import list_files
 from pipeline.config import load_config
 from pipeline.dedup_steps import evaluation_files
 from pipeline.progress import ProgressDisplay
@@ -70,7 +71,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     on = [f"launch.on={arguments.on}"] if arguments.on else []
     config = load_config(arguments.config, [*arguments.set, *on])
-    evaluation_files(config.dedup)  # a wrong path is said before anything is read
+    list_files(config.clean)  # a wrong path is said before anything is read
+    evaluation_files(config.dedup)
     directory = prepare(run_directory(arguments))
     display = ProgressDisplay()
     runner = Runner(config, directory, LocalLauncher(), display, verify=arguments.verify, restart=arguments.restart)
@@ -113,6 +115,7 @@ def plan(arguments: argparse.Namespace) -> int:
     if peak is not None and not 0 < peak < math.inf:
         raise UserError(f"--peak-tflops must be above 0, got {peak}; an H100 has 989 in bf16")
     config, directory = load_config(arguments.config, arguments.set), RunDir(run_directory(arguments))
+    list_files(config.clean)
     evaluation_files(config.dedup)
     facts = make_plan(config, directory, mfu=mfu, peak_tflops=peak)
     print(json.dumps(facts, indent=1) if arguments.json else "\n".join(plan_lines(facts)))
@@ -217,6 +220,26 @@ def report(arguments: argparse.Namespace) -> int:
     directory = open_run(arguments.run)
     write_report(directory, STAGES[:-1])
     print(directory.report)
+    return 0
+
+
+def rules(arguments: argparse.Namespace) -> int:
+    from pipeline.tryout import rules_lines, settings_for
+
+    config = load_config(arguments.config) if arguments.config else None
+    settings, source = settings_for(config, arguments.source, language=arguments.language)
+    print("\n".join(rules_lines(settings, source, all_asked=config is None)))
+    return 0
+
+
+def try_file(arguments: argparse.Namespace) -> int:
+    from pipeline.tryout import settings_for, try_lines
+
+    config = load_config(arguments.config) if arguments.config else None
+    typed = {name: getattr(arguments, name) for name in ("language", "format", "rules")}
+    settings, source = settings_for(config, arguments.source, **typed)
+    for line in try_lines(arguments.file, settings, source, with_text=arguments.text):
+        print(line)
     return 0
 
 
@@ -326,6 +349,8 @@ VERBS = {
     "cancel": cancel,
     "logs": logs,
     "report": report,
+    "rules": rules,
+    "try": try_file,
     "trace": trace,
     "batch": batch,
     "sample": sample,

@@ -122,9 +122,12 @@ def load_config(path: Path, overrides: typing.Sequence[str] = ()) -> RunConfig:
             source["paths"] = [absolute(item, path.resolve().parent) for item in source["paths"]]
         if isinstance(source, dict) and isinstance(source.get("hub"), str) and (path.parent / source["hub"]).is_dir():
             source["hub"] = str((path.parent / source["hub"]).resolve())
-    dedup = table.get("dedup")
-    if isinstance(dedup, dict) and isinstance(dedup.get("decontaminate"), list):
-        dedup["decontaminate"] = [absolute(item, path.resolve().parent) for item in dedup["decontaminate"]]
+    for name, keys in (("clean", ("blocked_urls", "blocked_words")), ("dedup", ("decontaminate",))):
+        section = table.get(name)
+        if isinstance(section, dict):
+            for key in keys:
+                if isinstance(section.get(key), list):
+                    section[key] = [absolute(item, path.resolve().parent) for item in section[key]]
     train = table.get("train")
     if isinstance(train, dict) and isinstance(train.get("init_from"), str) and train["init_from"]:
         train["init_from"] = str((path.parent / Path(train["init_from"]).expanduser()).resolve())

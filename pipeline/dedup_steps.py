@@ -6,7 +6,6 @@ Between them stand files, and any process can do any task; a document's name in 
 from __future__ import annotations
 
 import functools
-import glob
 import itertools
 import math
 from collections import Counter
@@ -14,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.document import Document, Drop
-from data_prep.files import UserError, read_json, write_json
+from data_prep.files import read_json, write_json
 from data_prep.settings import DedupSettings
 from data_prep.shards import read_tables
 from pipeline.document_steps import map_documents
 from pipeline.receipt import Entry
-from pipeline.stage import Context, Result, input_files
+from pipeline.stage import Context, Result, named_files, with_named_files
 
 BANDS_A_TASK = 4
 REPEAT_TASKS = 8  # ranges of the keys of lines or paragraphs
@@ -32,23 +31,12 @@ CHANCE = 0.15  # a pair is looked at when its sketches put it at most so much be
 
 def inputs(context: Context) -> list[Entry]:
     """The parts that clean made, and the evaluation texts."""
-    parts = [item for name in context.stage.needs for item in context.upstream(name).outputs]
-    texts = [
-        {"source": "dedup.decontaminate", "name": path.name, "path": str(path), "bytes": path.stat().st_size}
-        for path in evaluation_files(context.config.dedup)
-    ]
-    return sorted(parts, key=lambda item: str(item["path"])) + input_files(context, texts)
+    return with_named_files(context, {"dedup.decontaminate": evaluation_files(context.config.dedup)})
 
 
 def evaluation_files(settings: DedupSettings) -> tuple[Path, ...]:
     """Those that the config names. `UserError` for a pattern that matches none."""
-    found: list[Path] = []
-    for pattern in settings.decontaminate:
-        paths = sorted(path for path in map(Path, glob.glob(pattern, recursive=True)) if path.is_file())  # noqa: PTH207
-        if not paths:
-            raise UserError(f"dedup.decontaminate: no file matches {pattern}; check the path in the config")
-        found += paths
-    return tuple(dict.fromkeys(found))
+    return named_files("dedup.decontaminate", settings.decontaminate)
 
 
 @functools.cache

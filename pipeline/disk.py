@@ -18,7 +18,7 @@ from pretrain.cost import parameter_count
 from pretrain.memory import FRAGMENT_BYTES
 from pretrain.settings import CheckpointSettings
 
-PLAIN = (".jsonl", ".csv", ".txt", ".html")  # other files are compressed already
+PLAIN = (".jsonl", ".ndjson", ".csv", ".txt", ".html", ".htm", ".warc")  # other files are compressed already
 PACKED = 3  # times that English text shrinks in a parquet file; 2.5 to 5 are common
 BYTES_PER_TOKEN = 4  # of text: a little below English by GPT-2's tokenizer
 TOKENIZER_BYTES = 70  # an entry of the vocabulary, with its merge
@@ -48,7 +48,7 @@ def disk(config: RunConfig, run: RunDir, stages: dict[str, str | None], vocab_si
 
 def source_bytes(config: RunConfig) -> int:
     """About how much text the sources hold. A hub's dataset, whose size nobody here knows, counts nothing."""
-    from data_prep.sources import find_inputs
+    from data_prep.finding import find_inputs
 
     files = [item for source in config.source for item in find_inputs(source) if "path" in item]
     return sum(item["bytes"] * (1 if item["path"].endswith(PLAIN) else PACKED) for item in files)

@@ -48,24 +48,6 @@ def map_documents(context: Context, task: int, change: Callable[[Document], Docu
     return Result([part, *ledger.files], counts)
 
 
-def clean(context: Context, task: int) -> Result:
-    """HTML to text, Unicode NFC, then the rules of the document's source."""
-    from data_prep.extract import plain_text
-    from data_prep.quality import first_reason
-
-    settings = context.config.clean
-    sources = {source.name: source for source in context.config.source}
-
-    def change(document: Document) -> Document | Drop:
-        source = sources[document.source]
-        text = plain_text(document.text, source.format)
-        rules = settings.rules if source.rules is None else source.rules
-        reason = first_reason(text, rules, settings.thresholds) if text else "empty"
-        return Drop(reason) if reason else Document(document.id, text, document.source, document.meta)
-
-    return map_documents(context, task, change)
-
-
 def scrub(context: Context, task: int) -> Result:
     """Personal values become placeholders; how many of each kind goes into the manifest."""
     from data_prep.pii import scrub as scrub_text

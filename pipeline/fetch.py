@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pipeline
 from data_prep.files import UserError, make_directory, sync
-from data_prep.sources import download_hub, find_inputs
+from data_prep.finding import find_inputs
+from data_prep.sources import download_hub
 from pipeline.config import RunConfig
 from pipeline.plan import readable
 from pipeline.progress import ProgressDisplay

@@ -18,13 +18,14 @@ from pipeline.stage import Context, Result, input_files
 
 
 def inputs(context: Context) -> list[Entry]:
-    from data_prep.sources import find_inputs
+    from data_prep.finding import find_inputs
 
     return input_files(context, [item for source in context.config.source for item in find_inputs(source)])
 
 
 def plan(context: Context) -> list[Shard]:
-    from data_prep.sources import find_inputs, pieces
+    from data_prep.finding import find_inputs
+    from data_prep.sources import pieces
 
     # by name: the order of the tables in the config changes nothing
     sources = sorted(context.config.source, key=lambda source: source.name)
@@ -93,13 +94,14 @@ def write(context: Context, task: int) -> Result:
 
 
 def facts(context: Context, tally: dict[str, int]) -> dict[str, Any]:
-    """Documents by source; a source that holds none is an error here, and not ten stages later."""
+    """Documents by source, and licences. A source that holds none is an error here, and not ten stages later."""
     for source in context.config.source:
         if not tally.get(source.name):
             reason = commonest_reason(context.directory / "quarantine", source.name)
             seen = f"{reason}; see {context.directory}/quarantine" if reason else "no rows"
             raise UserError(
                 f"source '{source.name}' gave no document ({seen}); "
-                "check its paths, text_field and id_field in the config"
+                "check its paths, text_field, id_field and encoding in the config"
             )
-    return {"sources": tally}
+    licenses = {source.name: source.license for source in context.config.source if source.license}
+    return {"sources": tally} | ({"licenses": licenses} if licenses else {})

@@ -28,7 +28,7 @@ def trace(config: RunConfig, run: RunDir, document_id: str) -> list[str]:
     Where a stage's parts were dropped, a document that a later stage knows was kept.
     """
     steps: list[tuple[str, str]] = []  # (stage, what became of the document there)
-    noted = ""  # by dedup
+    noted: dict[str, str] = {}  # by stage
     dropped: list[str] = []  # stages without parts, since the last place where the document was found
     for name, manifest in sealed_stages(run, STAGES).items():
         if not manifest.counts.documents_in:
@@ -41,8 +41,9 @@ def trace(config: RunConfig, run: RunDir, document_id: str) -> list[str]:
             )
         for path, _ in find_rows(run.root, parts_of(manifest), document_id):
             found.append((name, f"kept in {path}"))
-            if "dedup" in (name, *dropped):
-                noted = notes_of_dedup(meta_of(run.root / path, document_id))
+            if wanted := NOTES.keys() & {name, *dropped}:
+                meta = meta_of(run.root / path, document_id)
+                noted |= {stage: NOTES[stage](meta) for stage in wanted}
         if found:
             steps += [(stage, "kept; the parts are dropped since") for stage in dropped] + found
         dropped = [*([] if found else dropped), name] if manifest.emptied else []
@@ -50,7 +51,7 @@ def trace(config: RunConfig, run: RunDir, document_id: str) -> list[str]:
         need_stage(run, "ingest")
         gone = f", as far as can be told without the parts of {', '.join(dropped)}" if dropped else ""
         raise UserError(f"no document '{document_id}' in {run.root}{gone}; ids look like {example_id(run)}")
-    lines = [f"{stage:<10} {became}{noted if stage == 'dedup' else ''}" for stage, became in steps]
+    lines = [f"{stage:<10} {became}{noted.get(stage, '')}" for stage, became in steps]
     return [*lines, *token_lines(config, run, document_id)]
 
 
@@ -84,6 +85,19 @@ def meta_of(part: Path, document_id: str) -> dict[str, Any]:
     raise AssertionError(f"{part} does not hold {document_id}")
 
 
+def notes_of_clean(meta: dict[str, Any]) -> str:
+    """What clean wrote into the meta of a document that it kept.
+
+    >>> notes_of_clean({"clean": {"language": "zh-Hans", "confidence": 0.98, "mixed": ["en"]}})
+    '; language zh-Hans (confidence 0.98), and en'
+    """
+    mine = meta.get("clean")
+    if not isinstance(mine, dict) or not isinstance(mine.get("confidence"), float | int):  # the source's own field
+        return ""
+    others = "".join(f", and {code}" for code in mine.get("mixed", []))
+    return f"; language {one_line(str(mine.get('language')))} (confidence {mine['confidence']:.2f}){one_line(others)}"
+
+
 def notes_of_dedup(meta: dict[str, Any]) -> str:
     """What dedup wrote into the meta of a document that it kept.
 
@@ -101,6 +115,9 @@ def notes_of_dedup(meta: dict[str, Any]) -> str:
     if "repeats_removed" in mine:
         notes.append(f"{mine['repeats_removed']:,} repeated lines or paragraphs removed")
     return "; ".join(notes)
+
+
+NOTES = {"clean": notes_of_clean, "dedup": notes_of_dedup}  # of the stages that write some into meta
 
 
 def token_lines(config: RunConfig, run: RunDir, document_id: str) -> Iterator[str]:

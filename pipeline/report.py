@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from data_prep.files import atomic_write, read_json, read_json_lines
 from data_prep.shards import shown
 from pipeline.charts import Bar, Curve, bar_chart, duration, line_chart, page, short, size, small_bar, table, text
+from pipeline.cleaning_section import cleaning
 from pipeline.duplicates_section import duplicates, read_excerpts
 from pipeline.freshness import sealed_stages
 from pipeline.receipt import Manifest
@@ -107,6 +108,7 @@ def render(data: ReportData) -> str:
         "": key_numbers(data),
         "From source to training text": funnel(data),
         "What left, and why": what_left(data),
+        "Cleaning": cleaning(data.stages["clean"].facts.get("cleaning", {})) if "clean" in data.stages else "",
         "Duplicates": alike(data),
         "Tokens": tokens(data),
         "Training": training(data),

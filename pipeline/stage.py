@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import shutil
 import time
@@ -220,6 +221,28 @@ def run_task(context: Context, step: Step, task: int) -> None:
     outputs = [entry(context.run.root, path) for path in result.outputs]
     receipt = Receipt(context.plan().key, outputs, result.counts, result.tally, time.monotonic() - started)
     context.receipts.save(step.name, task, receipt)
+
+
+def named_files(setting: str, patterns: Sequence[str]) -> tuple[Path, ...]:
+    """The files that a setting names by paths or globs. `UserError` for a pattern that matches none."""
+    found: list[Path] = []
+    for pattern in patterns:
+        paths = sorted(path for path in map(Path, glob.glob(pattern, recursive=True)) if path.is_file())  # noqa: PTH207
+        if not paths:
+            raise UserError(f"{setting}: no file matches {pattern}; check the path in the config")
+        found += paths
+    return tuple(dict.fromkeys(found))
+
+
+def with_named_files(context: Context, named: dict[str, tuple[Path, ...]]) -> list[Entry]:
+    """What the stages before left, and the files that settings name, by setting."""
+    parts = [item for name in context.stage.needs for item in context.upstream(name).outputs]
+    texts = [
+        {"source": setting, "name": path.name, "path": str(path), "bytes": path.stat().st_size}
+        for setting, paths in named.items()
+        for path in paths
+    ]
+    return sorted(parts, key=lambda item: str(item["path"])) + input_files(context, texts)
 
 
 def input_files(context: Context, found: Iterable[Entry]) -> list[Entry]:

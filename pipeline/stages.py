@@ -6,7 +6,7 @@ Adding a stage is one function in a `*_steps` module, one row here, and one test
 from __future__ import annotations
 
 from data_prep.files import UserError
-from pipeline import dedup_steps, document_steps, ingest_steps, model_steps, token_steps, training_steps
+from pipeline import cleaning_steps, dedup_steps, document_steps, ingest_steps, model_steps, token_steps, training_steps
 from pipeline.receipt import Manifest
 from pipeline.report import write_report
 from pipeline.stage import Context, Result, Stage, Step, each_shard
@@ -51,7 +51,7 @@ STAGES: tuple[Stage, ...] = (
             Step("ids", ingest_steps.ids),
             Step("write", ingest_steps.write, tasks=each_shard),
         ),
-        reads=("source.text_field", "source.id_field"),
+        reads=("source.text_field", "source.id_field", "source.encoding", "source.license"),
         inputs=ingest_steps.inputs,
         plan=ingest_steps.plan,
         intermediate=True,
@@ -60,9 +60,19 @@ STAGES: tuple[Stage, ...] = (
     ),
     Stage(
         "clean",
-        steps=(Step("clean", document_steps.clean, tasks=each_shard),),
+        steps=(Step("clean", cleaning_steps.clean, tasks=each_shard),),
         needs=("ingest",),
-        reads=("clean", "source.format", "source.rules"),
+        reads=(
+            "clean",
+            "source.format",
+            "source.extract",
+            "source.language",
+            "source.rules",
+            "source.thresholds",
+        ),
+        version=2,
+        inputs=cleaning_steps.inputs,
+        facts=cleaning_steps.facts,
         plan=document_steps.shards_of("ingest"),
         intermediate=True,
         say=say_documents,

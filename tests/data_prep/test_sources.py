@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import glob
 import gzip
 import json
-import os
-import shutil
 from decimal import Decimal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from reading import rows, short, source
 
 from data_prep.document import Broken, Document
 from data_prep.files import UserError
-from data_prep.settings import SourceSettings
-from data_prep.sources import find_inputs, fixed_directory, pieces, read
+from data_prep.finding import find_inputs
+from data_prep.sources import pieces
 
 
 @pytest.fixture(autouse=True)
@@ -25,22 +23,6 @@ def offline(monkeypatch):
     import datasets
 
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
-
-
-def source(*paths, **settings):
-    settings = {"name": "s", "paths": [str(path) for path in paths]} | settings
-    found = SourceSettings(**settings)
-    assert found.problems() == []
-    return found
-
-
-def rows(settings):
-    return [row for piece in pieces(settings, find_inputs(settings)) for row in read(settings, piece)]
-
-
-def short(found):
-    """Texts of documents, reasons of broken rows, by id."""
-    return {row.id: row.text if isinstance(row, Document) else f"! {row.reason}" for row in found}
 
 
 def test_json_lines(tmp_path):
@@ -169,9 +151,26 @@ def test_broken_rows_show_what_they_hold(tmp_path):
     assert found == Broken("s:x.jsonl#0", "s", "invalid-utf8", '{"text": "caf\\xe9"}')
 
 
-def test_a_text_file_that_is_not_utf8(tmp_path):
+@pytest.mark.parametrize(
+    ("data", "encoding", "wanted"),
+    [
+        ("naïve café, déjà vu".encode("latin-1"), "auto", ("naïve café, déjà vu", {"encoding": "cp1252"})),
+        ("naïve".encode("utf-16"), "auto", ("naïve", {"encoding": "utf-16-le"})),
+        ("Да".encode("koi8-r"), "KOI8-R", ("Да", {"encoding": "koi8-r"})),
+        ("Да".encode(), "auto", ("Да", {})),
+        ("Да".encode(), "utf8", ("Да", {})),
+    ],
+)
+def test_the_encoding_of_a_text_file_is_in_its_meta_if_it_is_not_utf8(tmp_path, data, encoding, wanted):
+    (tmp_path / "x.txt").write_bytes(data)
+    (found,) = rows(source(tmp_path / "x.txt", encoding=encoding))
+    assert (found.text, json.loads(found.meta)) == wanted
+
+
+def test_a_text_file_that_is_not_in_the_encoding_that_it_should_be_in(tmp_path):
     (tmp_path / "x.txt").write_bytes("café".encode("latin-1"))
-    assert short(rows(source(tmp_path / "x.txt"))) == {"s:x.txt#0": "! invalid-utf8"}
+    (found,) = rows(source(tmp_path / "x.txt", encoding="utf-8"))
+    assert found == Broken("s:x.txt#0", "s", "undecodable", "not utf-8: caf\\xe9")
 
 
 def test_a_truncated_gzip_gives_the_rows_before_the_cut(tmp_path):
@@ -201,24 +200,6 @@ def test_a_parquet_file_that_is_none(tmp_path):
     assert short(rows(source(tmp_path / "x.parquet"))) == {"s:x.parquet#0": "! unreadable-parquet"}
 
 
-def test_brackets_in_names_are_names_where_the_file_is_there(tmp_path):
-    """A directory called so is escaped by the config; a file called so is meant; otherwise brackets are a wildcard."""
-    folder = tmp_path / "w[1]"
-    folder.mkdir()
-    for name in ("a[x].txt", "ax.txt"):
-        (folder / name).write_text(name)
-    escaped = glob.escape(str(folder))
-    assert [piece["name"] for piece in find_inputs(source(f"{escaped}/a[x].txt"))] == ["a[x].txt"]
-    assert [piece["name"] for piece in find_inputs(source(f"{escaped}/a[xy].txt"))] == ["ax.txt"]
-    assert [piece["name"] for piece in find_inputs(source(f"{escaped}/*.txt"))] == ["a[x].txt", "ax.txt"]
-
-
-def test_a_file_name_that_is_not_utf8_is_named(tmp_path):
-    (tmp_path / os.fsdecode(b"bad\xff.txt")).touch()
-    with pytest.raises(UserError, match="is not valid UTF-8"):
-        find_inputs(source(tmp_path / "*.txt"))
-
-
 def test_a_damaged_parquet_file_gives_every_row_group_but_the_damaged(tmp_path):
     path = tmp_path / "x.parquet"
     texts = [f"row {number} " * 50 for number in range(300)]
@@ -233,57 +214,6 @@ def test_a_damaged_parquet_file_gives_every_row_group_but_the_damaged(tmp_path):
     assert [row.text for row in found[:100] + found[101:]] == texts[:100] + texts[200:]
     assert (found[100].id, found[100].reason) == ("s:x.parquet#100", "unreadable-parquet")
     assert found[101].id == "s:x.parquet#200"
-
-
-def test_ids_stay_the_same_when_the_corpus_moves(tmp_path):
-    here, there = tmp_path / "here", tmp_path / "far" / "away"
-    for name in ("a/x.jsonl", "b/c/x.jsonl"):
-        (here / name).parent.mkdir(parents=True)
-        (here / name).write_text('{"text": "t"}\n')
-    before = rows(source(here / "**" / "*.jsonl"))
-    there.parent.mkdir()
-    shutil.move(here, there)
-    assert rows(source(there / "**" / "*.jsonl")) == before
-    assert list(short(before)) == ["s:a/x.jsonl#0", "s:b/c/x.jsonl#0"]
-
-
-def test_names_are_below_the_directory_that_all_patterns_share(tmp_path):
-    for name in ("a/x.txt", "b/x.txt"):
-        (tmp_path / name).parent.mkdir()
-        (tmp_path / name).write_text("t")
-    assert list(short(rows(source(tmp_path / "b/*.txt", tmp_path / "a/x.txt", tmp_path / "a/*")))) == [
-        "s:a/x.txt#0",
-        "s:b/x.txt#0",
-    ]
-
-
-@pytest.mark.parametrize(
-    ("pattern", "directory"),
-    [("/data/a/x.jsonl", "/data/a"), ("/data/*/x", "/data"), ("/d?/**/a/*", "/"), ("*.txt", "."), ("a/[bc]/*", "a")],
-)
-def test_the_directory_before_the_first_wildcard(pattern, directory):
-    assert fixed_directory(pattern) == directory
-
-
-@pytest.mark.parametrize(
-    ("name", "pattern", "said"),
-    [
-        ("x.txt", "*.jsonl", r"nothing matches .*\*\.jsonl"),
-        ("x.txt", "y.txt", r"nothing matches .*y\.txt"),
-        ("x.docx", "*", r"x\.docx is of a kind"),
-        ("x.gz", "*", r"x\.gz is of a kind"),
-    ],
-)
-def test_files_that_are_not_there_or_not_read(tmp_path, name, pattern, said):
-    (tmp_path / name).write_text("t")
-    with pytest.raises(UserError, match=said):
-        find_inputs(source(tmp_path / pattern))
-
-
-def test_a_directory_is_not_a_match(tmp_path):
-    (tmp_path / "x.txt").mkdir()
-    with pytest.raises(UserError, match="nothing matches"):
-        find_inputs(source(tmp_path / "*.txt"))
 
 
 def test_a_compressed_file_counts_for_more_than_its_size(tmp_path):

@@ -31,7 +31,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         ("train.learning_rate=1", "unknown key train.learning_rate"),
         ("train.warmup_step=1", "unknown key train.warmup_step; did you mean warmup_steps?"),
         ("trian.lr=1", "unknown key trian; did you mean train?"),
-        ("clean.languages=['en']", "unknown key clean.languages"),
+        ("clean.language=['en']", "unknown key clean.language; did you mean languages?"),
         ("train.lr='fast'", "train.lr must be a number, got the str 'fast'"),
         ("seed=1.5", "seed must be a whole number, got the float 1.5"),
         ("seed=true", "seed must be a whole number, got the bool True"),
@@ -45,7 +45,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
             "clean.thresholds.gopher-quality.min_word=1",
             "min_word is not a threshold of that rule, wanted one of min_words",
         ),
-        ("clean.thresholds.gopher-quality.min_words=nan", "min_words must be a finite number, got nan"),
+        ("clean.thresholds.gopher-quality.min_words=nan", "min_words must be a number, got nan"),
         ("train.lr=1\nseed=3", "train.lr must be a number"),
         ("scrub.kinds=['phone']", "scrub.kinds names the unknown kind 'phone', wanted email, ip, credit-card"),
         ("launch.on='cloud'", "launch.on must be one of local, slurm, got 'cloud'"),
@@ -119,7 +119,7 @@ def test_a_wrong_command(
         ('[[source]]\nname = "a"\npaths = ["no/*.jsonl"]\n[model]\npreset = "gpt2-small"', "nothing matches"),
         (
             '[[source]]\nname = "a"\npaths = ["c.toml"]\n[model]\npreset = "gpt2-small"',
-            "is of a kind that is not read yet",
+            "is of a kind that is not read",
         ),
         ('[[source]]\nname = "a"\npaths = ["c.toml"]\n[model]\npreset = "gpt2-smal"', "model.preset must be one of"),
     ],
@@ -193,7 +193,7 @@ def test_the_verbs_are_those_of_the_design() -> None:
     (verbs,) = (action.choices for action in parser()._actions if action.dest == "verb")
     assert verbs is not None
     assert " ".join(verbs) == (
-        "run plan stage attempt status cancel logs report trace batch sample sync export doctor fetch"
+        "run plan stage attempt status cancel logs report rules try trace batch sample sync export doctor fetch"
     )
 
 

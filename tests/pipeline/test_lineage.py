@@ -19,9 +19,12 @@ from pipeline.run_dir import RunDir
 CONFIG = RunConfig([SourceSettings("web", ["web.jsonl"])])
 NGRAM = "please write to jo@example.org for the answer to question 7"
 META = {
-    "web:1": {"dedup": {"cluster": "web:0", "size": 1234, "repeats_removed": 12}},
+    "web:1": {
+        "clean": {"language": "zh-Hans", "confidence": 0.981, "mixed": ["en"]},
+        "dedup": {"cluster": "web:0", "size": 1234, "repeats_removed": 12},
+    },
     "web:2": {"dedup": {"contaminated": {"set": "eval.jsonl", "ngram": NGRAM}}, "url": "https://example.org"},
-    "web:3": {"dedup": "a field of the source's own"},
+    "web:3": {"dedup": "a field of the source's own", "clean": {"language": "a field"}},
 }
 
 
@@ -81,6 +84,13 @@ def test_what_dedup_wrote_is_found_in_a_later_part_when_its_own_are_dropped(run:
     assert [line for line in trace(CONFIG, run, "web:1") if "stands for" in line] == [
         f"dedup      kept; the parts are dropped since{notes}"
     ]
+
+
+def test_the_language_is_told_where_it_was_looked_for(run: RunDir) -> None:
+    assert trace(CONFIG, run, "web:1")[1] == (
+        "clean      kept in clean/part-00000.parquet; language zh-Hans (confidence 0.98), and en"
+    )
+    assert trace(CONFIG, run, "web:3")[1] == "clean      kept in clean/part-00000.parquet"
 
 
 def test_the_meta_is_that_of_the_row_in_whichever_row_group(tmp_path: Path) -> None:

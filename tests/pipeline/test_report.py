@@ -17,7 +17,7 @@ from pipeline.report import write_report
 from pipeline.run_dir import RunDir
 from pipeline.stages import STAGES
 
-VOID = {"meta", "br", "line", "rect", "polyline", "path", "link"}
+VOID = {"meta", "br", "wbr", "line", "rect", "polyline", "path", "link"}
 TOLD = STAGES[:-1]
 
 
