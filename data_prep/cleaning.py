@@ -110,15 +110,12 @@ class Cleaner:
             found[row] = language
         return found, detected
 
-    def bounds(self, check: Check, source: SourceSettings, languages: Sequence[str]) -> Values:
-        """The check's threshold for each of n languages, or nan: (n,)."""
-        found = np.empty(len(languages))
-        for row, language in enumerate(languages):
-            key = (check.name, source.name, language)
-            if key not in self._bounds:
-                self._bounds[key] = bound(check, self.settings, source, language)
-            found[row] = self._bounds[key]
-        return found
+    def bound(self, check: Check, source: SourceSettings, language: str) -> float:
+        """The check's threshold, or nan; looked up once."""
+        key = (check.name, source.name, language)
+        if key not in self._bounds:
+            self._bounds[key] = bound(check, self.settings, source, language)
+        return self._bounds[key]
 
 
 @dataclass
@@ -139,6 +136,8 @@ class Batch:
         self.before_rules(texts, languages)
         statistics: Statistics | None = None
         given, first = texts, None
+        different = sorted(set(languages))
+        which = np.array([different.index(language) for language in languages])
         rules = self.cleaner.settings.rules if self.source.rules is None else self.source.rules
         for rule in rules:
             edited: dict[str, Values] = {}
@@ -150,7 +149,8 @@ class Batch:
                 first = statistics if texts is given else first
             of_rule = statistics._replace(**edited)
             for check in checks_of(rule):
-                self.decide(check, check.values(of_rule), self.cleaner.bounds(check, self.source, languages))
+                bounds = np.array([self.cleaner.bound(check, self.source, language) for language in different])
+                self.decide(check, check.values(of_rule), bounds[which])
         looked.words[rows] = first.words if first else count_text_words(given)
         looked.words_out[rows] = statistics.words if statistics else looked.words[rows]
         for row, text in zip(rows, texts.to_pylist() if texts is not given else (), strict=False):
@@ -169,18 +169,8 @@ class Batch:
             row = self.rows[place]
             if not self.looked.reasons[row]:
                 self.looked.reasons[row] = check.reason
-                self.looked.details[row] = (details or self.say(check, values, bounds))[place]
-
-    @staticmethod
-    def say(check: Check, values: Values, bounds: Values) -> list[str]:
-        """What the ledger says beside the reason.
-
-        >>> Batch.say(checks_of("gopher-quality")[0], np.array([12.0]), np.array([50.0]))
-        ['words: 12, at least 50 wanted']
-        """
-        wanted = "at least" if check.bound == "min" else "at most"
-        pairs = zip(values, bounds, strict=True)
-        return [f"{check.measures}: {value:,.6g}, {wanted} {limit:,.6g} wanted" for value, limit in pairs]
+                said = say(check, values[place], bounds[place]) if details is None else details[place]
+                self.looked.details[row] = said
 
     def before_rules(self, texts: pa.Array, languages: list[str]) -> None:
         """What does not depend on how a text is written."""
@@ -221,6 +211,16 @@ class Batch:
             "removed_words": REMOVED_WORDS, "words_before": WORDS_BEFORE
         }  # fmt: skip
         return texts, {name: counts[:, column].astype(np.float64) for name, column in columns.items()}
+
+
+def say(check: Check, value: float, limit: float) -> str:
+    """What the ledger says beside the reason.
+
+    >>> say(checks_of("gopher-quality")[0], 12.0, 50.0)
+    'words: 12, at least 50 wanted'
+    """
+    wanted = "at least" if check.bound == "min" else "at most"
+    return f"{check.measures}: {value:,.6g}, {wanted} {limit:,.6g} wanted"
 
 
 def number(value: object) -> float:

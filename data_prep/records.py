@@ -196,12 +196,28 @@ def parquet_rows(path: Path, piece: dict[str, Any]) -> Rows:
             metadata = file.metadata.row_group(group)
             try:
                 for batch in file.iter_batches(batch_rows(metadata), row_groups=[group], use_threads=False):
-                    for row in batch.to_pylist():
+                    for row in batch_values(batch):
                         yield number, row
                         number += 1
             except NOT_PARQUET as error:
                 yield number, unreadable(error).bad
             first += metadata.num_rows
+
+
+def batch_values(batch: pa.RecordBatch) -> Iterator[Row]:
+    """The rows of a batch; one with a value that Python has none for is a bad one."""
+    try:
+        yield from batch.to_pylist()
+        return
+    except (ValueError, OverflowError):
+        pass  # of which row, the error does not say
+    for number in range(batch.num_rows):
+        try:
+            yield batch.slice(number, 1).to_pylist()[0]
+        except UnicodeDecodeError as error:
+            yield Bad("invalid-utf8", show(error.object))
+        except (ValueError, OverflowError) as error:
+            yield Bad("unreadable-value", str(error))
 
 
 def batch_rows(group: pq.RowGroupMetaData) -> int:

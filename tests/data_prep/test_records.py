@@ -145,6 +145,16 @@ def test_a_text_in_parquet_that_is_too_long_costs_itself(tmp_path):
     }
 
 
+def test_a_value_in_parquet_that_is_none_costs_its_row(tmp_path):
+    """Arrow takes a string for UTF-8 without looking, and a time for any number."""
+    texts = pa.array([b"one", b"caf\xe9", b"three", b"four"]).view(pa.string())
+    times = pa.array([0, 0, 1 << 62, 0]).cast(pa.timestamp("ms"))
+    pq.write_table(pa.table({"text": texts, "time": times}), tmp_path / "x.parquet")
+    found = rows(source(tmp_path))
+    assert list(short(found).values()) == ["one", "! invalid-utf8", "! unreadable-value", "four"]
+    assert found[1].excerpt == "caf\\xe9"
+
+
 @pytest.mark.parametrize("keep", [0, 3, 8, 0.5, -1])
 def test_a_cut_parquet_file_is_one_broken_row(tmp_path, keep):
     """Its directory is at its end."""
