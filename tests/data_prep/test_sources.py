@@ -120,6 +120,7 @@ def test_other_fields_are_kept_as_json_with_sorted_keys(tmp_path):
     ("line", "reason"),
     [
         (b'{"title": "x"}', "no-text-field"),
+        (b"{}", "no-text-field"),
         (b'{"text": null}', "no-text-field"),
         (b'{"text": 5}', "text-not-a-string"),
         (b'{"text": ["a"]}', "text-not-a-string"),
