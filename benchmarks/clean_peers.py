@@ -4,6 +4,7 @@ python benchmarks/clean_peers.py SETTING CORPUS FILE
 
 SETTING is `english`, the defaults of its filters, or `chinese`, FineWeb-2's of Mandarin, whose words jieba finds.
 Writes to FILE what each filter decides alone, and what all do in series, with how long that took in CPU-seconds.
+SETTING may be a language, `cmn_Hani` or `jpn_Jpan`: then what its filters compute, by document.
 """
 
 from __future__ import annotations
@@ -42,6 +43,9 @@ ORDER = {
 
 def main(setting: str, corpus: str, file: str) -> None:
     documents = list(read(corpus))
+    if setting not in ORDER:
+        Path(file).write_text(json.dumps({name: numbers(text, setting) for name, text in documents if text}))
+        return
     result: dict[str, Any] = {"ids": [name for name, _ in documents], "alone": {}, "seconds": {}, "sizes": {}}
     result["bytes"] = sum(len(text.encode()) for _, text in documents)
     chosen = filters(setting)
@@ -95,6 +99,27 @@ def judged(documents: list[tuple[str, str]], chosen: dict[str, Any]) -> tuple[li
         sizes.append(found.text)
     seconds += cpu_seconds()
     return reasons, seconds, [(len(text.encode()), zlib.crc32(text.encode())) for text in sizes]
+
+
+def numbers(text: str, language: str) -> dict[str, float]:
+    """What the thresholds are for, under our names, as the filters work it out of a text's words."""
+    from datatrove.pipeline.filters import gopher_repetition_filter as repetition
+    from datatrove.utils.text import split_into_words
+
+    words = split_into_words(text, language)
+    count = max(len(words), 1)
+    found = {
+        "tokens": len(words),
+        "gopher-quality.min_alphabetic_words": sum(any(map(str.isalpha, word)) for word in words) / count,
+        "fineweb.max_newlines": text.count("\n") / count,
+    }
+    for n in (2, 3, 4):
+        grams = repetition.get_n_grams(words, n)
+        most = repetition.find_top_duplicate(grams) if grams else 0
+        found[f"gopher-repetition.max_top_{n}_gram"] = most / len(text)
+    for n in range(5, 11):
+        found[f"gopher-repetition.max_repeated_{n}_grams"] = repetition.find_all_duplicate(words, n) / len(text)
+    return found
 
 
 def cpu_seconds() -> float:

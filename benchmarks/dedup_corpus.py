@@ -29,6 +29,7 @@ from demo_corpus import fetch_wheel, operations  # noqa: E402
 
 from data_prep.document import Document  # noqa: E402
 from data_prep.extract import plain_text  # noqa: E402
+from data_prep.repair import REPAIRS, repair  # noqa: E402
 from data_prep.shards import PartWriter  # noqa: E402
 
 PACKAGES = ("linux-doc-6.1", "perl-doc", "cppreference-doc-en-html", "erlang-doc")
@@ -179,8 +180,7 @@ def package_documents(directory: Path, package: str) -> Iterator[Document]:
             continue
         data = path.read_bytes()
         data = gzip.decompress(data) if path.suffix == ".gz" else data
-        text = plain_text(data.decode(errors="replace"), "html" if name.endswith(".html") else "text")
-        if text:
+        if text := clean(data.decode(errors="replace"), "html" if name.endswith(".html") else "text"):
             yield Document(f"{package}/{path.relative_to(tree)}", text, "debian")
 
 
@@ -202,7 +202,12 @@ def botocore_documents(directory: Path) -> Iterator[Document]:
     packages = directory / "packages"
     wheel = next(packages.glob("botocore-*.whl"), None) or fetch_wheel(packages)
     for row in operations(wheel):
-        yield Document(f"botocore/{row['id']}", plain_text(row["text"], "html"), "botocore")
+        yield Document(f"botocore/{row['id']}", clean(row["text"], "html"), "botocore")
+
+
+def clean(text: str, format: str) -> str:
+    """As the stage of this name leaves a text that no rule drops."""
+    return repair(plain_text(text, format), REPAIRS)[0]
 
 
 if __name__ == "__main__":

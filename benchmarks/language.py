@@ -137,7 +137,7 @@ def mixtures(kept: list[Page]) -> None:
 
 def pages(directory: Path) -> Iterator[Page]:
     for label, package in HELP.items():
-        for path in sorted(fetch(directory, f"libreoffice-help-{package}").rglob("*.html")):
+        for path in sorted(fetch(directory, f"libreoffice-help-{package}").glob("**/text/**/*.html")):
             yield Page(label, str(path).rpartition("/text/")[2], repaired(plain_text(path.read_text(), "html")))
     for label, suffix in MANUALS.items():
         for package in (f"manpages{suffix}", f"manpages{suffix}-dev"):
@@ -147,7 +147,7 @@ def pages(directory: Path) -> Iterator[Page]:
 
 
 def manuals(tree: Path, label: str) -> Iterator[Page]:
-    for path in sorted(tree.rglob("man*/*.gz")):
+    for path in sorted(tree.rglob("man?/*.gz")):
         if not path.is_symlink():
             yield Page(
                 label, "/".join(path.parts[-2:]), repaired(without_roff(gzip.decompress(path.read_bytes()).decode()))

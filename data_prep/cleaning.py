@@ -30,12 +30,13 @@ from data_prep.line_rules import (
     refinedweb_lines,
 )
 from data_prep.measures import Statistics, count_text_words, measure
-from data_prep.quality import Check, Values, checks_of
+from data_prep.quality import Check, checks_of
 from data_prep.repair import repair
 from data_prep.settings import CleanSettings, SourceSettings
 from data_prep.thresholds import bound, plain_language, stop_words
 
 Counts = npt.NDArray[np.int64]
+Values = npt.NDArray[np.float64]
 PAGE = re.compile(r'"content_type":"(text/html|application/xhtml\+xml)"')  # as readers note it in a document's meta
 EDITED_BY_LINES = {"c4": C4_EDITS, "refinedweb": REFINEDWEB_EDITS}
 

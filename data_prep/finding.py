@@ -50,8 +50,8 @@ def find_inputs(source: SourceSettings) -> list[dict[str, Any]]:
                 f"these but .parquet packed as {' '.join(PACKINGS)}; name other files in source.paths"
             )
         if not Path(path).exists():
-            raise UserError(f"source '{source.name}': {path} is a link to nothing; remove it or what it names put back")
-        if not os.access(path, os.R_OK):
+            raise UserError(f"source '{source.name}': {path} is a link to nothing; remove it, or restore what it names")
+        if not os.access(path, os.R_OK, effective_ids=True):
             raise UserError(f"source '{source.name}': {path} may not be read; change its permissions (chmod)")
     return [describe(source, Path(path), root) for path in paths]
 

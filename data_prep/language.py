@@ -1,8 +1,8 @@
 """Which language a text is in, and which others it holds: by fastText's model lid.176.ftz, which comes in a package.
 
 Joulin et al. 2016, "FastText.zip". Of a text a few windows are read, spread over it, so that a menu or a licence at
-one place does not decide, and other languages are seen. Latin letters are not asked about where much is in
-another script: a Chinese page with commands and names in it would be called English.
+one place does not decide, and other languages are seen. Latin letters are not asked about where much is in another
+script: a Chinese page with commands and names in it would be called English.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 WINDOWS, WINDOW = 6, 170  # at most, and characters in one. benchmarks/language.py measures these and the next
 OTHER_SCRIPT = 0.3  # of the letters' bytes in other scripts than Latin, from which on Latin is not asked about
-SURE = 0.7  # confidence that a window is of another language than the text
+SURE = 0.5  # confidence that a window is of another language than the text
 GOOD_PART = 0.2  # of the letters, in another language, that make a text mixed
 
 LETTERS = re.compile(r"[^\W\d_]+")
@@ -51,7 +51,7 @@ def identify_one(text: str) -> Language:
     whole = " ".join(read)
     code, confidence, letters = guess(whole)
     others: dict[str, int] = defaultdict(int)
-    for part in map(guess, read) if len(text) > WINDOWS * WINDOW else ():  # half of the time goes here
+    for part in map(guess, read) if len(read) > 1 else ():  # half of the time goes here
         if part.code != code and part.confidence >= SURE:
             others[part.code] += part.letters
     mixed = sorted(
@@ -64,7 +64,7 @@ def identify_one(text: str) -> Language:
 def windows(text: str) -> list[str]:
     """`WINDOWS` pieces of the text, from its beginning to its end; all of it where it is short."""
     if len(text) <= WINDOWS * WINDOW:
-        return [text[start : start + WINDOW] for start in range(0, len(text), WINDOW)]
+        return [text]
     last = len(text) - WINDOW
     starts = (last * number // (WINDOWS - 1) for number in range(WINDOWS))
     return [text[start : start + WINDOW] for start in starts]

@@ -12,13 +12,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
+if TYPE_CHECKING:  # a config is read without numpy, and without the kernels behind the statistics
+    import numpy as np
+    import numpy.typing as npt
 
-if TYPE_CHECKING:  # the kernels behind them take a second to load
     from data_prep.measures import Statistics
 
-Values = npt.NDArray[np.float64]
+    Values = npt.NDArray[np.float64]
 
 GOPHER = "Gopher: Rae et al. 2021, arXiv:2112.11446, appendix A.1.1"
 C4 = "C4: Raffel et al. 2020, arXiv:1910.10683, section 2.2"
@@ -68,11 +68,15 @@ class Check:
 
 def share(part: Values, whole: Values) -> Values:
     """0 of nothing is 0."""
+    import numpy as np
+
     return np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)
 
 
 def mean_word_length(statistics: Statistics) -> Values:
     """nan where most of a text is of scripts without spaces, whose words nothing delimits."""
+    import numpy as np
+
     lengths = share(statistics.spaced_letters, statistics.spaced_words)
     return np.where(2 * statistics.spaced_words < statistics.words, np.nan, lengths)
 

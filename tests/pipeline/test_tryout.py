@@ -89,7 +89,7 @@ def test_a_good_text_stays_and_a_short_one_goes(here: Path, capsys: pytest.Captu
     good = said(capsys, "try", "good.txt")
     assert good[0] == "good.txt#0: stays" and good[1].startswith("language en, confidence 0.")
     short = said(capsys, "try", "short.md")
-    assert short[0] == "short.md#0: goes: gopher-few-words (4 words, at least 50 wanted)"
+    assert short[0] == "short.md#0: goes: gopher-few-words (words: 4, at least 50 wanted)"
     assert short[2:4] == ["text 17 bytes came; 15 bytes, 4 words are left", "changed line-ends 1"]
     assert "gopher-quality.min_words 4 ≥ 50 decides: gopher-few-words" in short
     assert "gopher-quality.max_hashes 0.2 ≤ 0.1 fails: gopher-symbols" in short  # one of five words and marks
@@ -146,7 +146,7 @@ def test_rows_are_tried_as_a_source_of_a_config(here: Path, capsys: pytest.Captu
     assert verdicts[:3] == [
         "rows.jsonl#0: stays",
         "rows.jsonl#1: goes: blocked-word ('forbidden fruit' is on a list)",
-        "rows.jsonl#2: goes: field-karma (2 the field karma, at least 3 wanted)",
+        "rows.jsonl#2: goes: field-karma (the field karma: 2, at least 3 wanted)",
     ]
     assert verdicts[3].startswith("rows.jsonl#3: is no document: no-text-field")
     assert verdicts[4].startswith("rows.jsonl#4: is no document: invalid-json")
