@@ -42,7 +42,7 @@ class Runs(NamedTuple):
 
 def new_table(keys: int) -> Table:
     """A table for so many keys at most."""
-    slots = 1 << max(2 * keys, 2).bit_length()
+    slots = 1 << (2 * keys).bit_length()
     return Table(np.zeros((slots, 2), np.uint64), np.zeros(1, np.uint64))
 
 
