@@ -133,7 +133,7 @@ def test_which_threshold_holds():
     check = next(check for check in CHECKS if check.name == "gopher-repetition.max_top_2_gram")
     source = SourceSettings("s", ["x"])
     assert bound(check, CleanSettings(), source, "en") == 0.2  # Gopher's table A1
-    assert bound(check, CleanSettings(), source, "ja") == 0.239  # FineWeb-2's jpn_Jpan
+    assert bound(check, CleanSettings(), source, "fr") == 0.161  # FineWeb-2's fra_Latn
     settings = CleanSettings(thresholds={"gopher-repetition": {"max_top_2_gram": 0.5}})
     assert bound(check, settings, source, "zh-Hans") == 0.5
     settings = dataclasses.replace(settings, by_language={"zh": {"gopher-repetition": {"max_top_2_gram": 0.6}}})
