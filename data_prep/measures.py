@@ -60,7 +60,6 @@ class Statistics(NamedTuple):
     spaced_words: Column  # words of scripts with spaces
     spaced_letters: Column  # their code points
     alphabetic: Column  # tokens with a letter in them
-    longest_word: Column  # code points, of scripts with spaces
     stop_words: Column  # how many different ones of the language
     sentences: Column
     hashes: Column  # "#"
@@ -89,16 +88,12 @@ class Statistics(NamedTuple):
     removed_words: Column  # in lines that RefinedWeb's corrections touched
     words_before: Column  # and in all lines before
 
-    def rows(self, which: npt.NDArray[Any]) -> Statistics:
-        """Of the texts that an index or a mask chooses."""
-        return Statistics(*(column[which] for column in self))
-
 
 (
-    CHARACTERS, NEWLINES, WORDS, TOKENS, SPACED_WORDS, SPACED_LETTERS, ALPHABETIC, LONGEST_WORD, STOP_WORDS, SENTENCES,
+    CHARACTERS, NEWLINES, WORDS, TOKENS, SPACED_WORDS, SPACED_LETTERS, ALPHABETIC, STOP_WORDS, SENTENCES,
     HASHES, ELLIPSES, LINES, BULLET_LINES, ELLIPSIS_LINES, PUNCTUATED_LINES, SHORT_LINES, REPEATED_LINES,
     REPEATED_LINE_CHARACTERS, PARAGRAPHS, REPEATED_PARAGRAPHS, REPEATED_PARAGRAPH_CHARACTERS, TOP_2,
-) = range(23)  # fmt: skip
+) = range(22)  # fmt: skip
 COLUMNS = TOP_2 + 9  # of the kernel's numbers
 NO_STOP_WORDS = np.empty(0, np.uint64)
 
@@ -179,7 +174,6 @@ def count_words(tokens: Any, stops: Any, out: Any) -> None:
             if not kind & UNSPACED:
                 out[SPACED_WORDS] += 1
                 out[SPACED_LETTERS] += length
-                out[LONGEST_WORD] = max(out[LONGEST_WORD], length)
         if kind & HAS_LETTER:
             out[ALPHABETIC] += units
             if length <= LONGEST_STOP_WORD:

@@ -56,11 +56,6 @@ class Check:
         """The paper, and where in it."""
         return RULES.get(self.rule, "")
 
-    @property
-    def is_share(self) -> bool:
-        """Whether the values are shares of something, and no counts."""
-        return 0 < self.default < 1
-
     def fails(self, values: Values, bounds: Values) -> npt.NDArray[np.bool_]:
         """Which of n values are out of their bounds (n,). nan fails nothing."""
         return values < bounds if self.bound == "min" else values > bounds

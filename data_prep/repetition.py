@@ -15,10 +15,6 @@ from data_prep.kernels import kernel
 from data_prep.shingles import ROLL, UNITS_PER_WORD, mix
 from data_prep.words import EXACT, LENGTH, SHAPE, UNITS_BIT, UNSPACED
 
-TOP = (2, 3, 4)  # n of the n-grams whose most frequent one is looked for
-DUPLICATE = (5, 6, 7, 8, 9, 10)  # n of those whose repetitions are added up
-LONGEST_RUN = 10 * UNITS_PER_WORD  # tokens in an n-gram, were each the smallest part of a word
-
 
 class Table(NamedTuple):
     """A hash table of 64-bit keys that is emptied by a new `epoch`. Slots: a power of two, twice the keys or more."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from data_prep.quality import CHECKS, Check
+from data_prep.quality import Check
 from data_prep.settings import CleanSettings, SourceSettings
 
 Thresholds = Mapping[str, Mapping[str, float]]
@@ -162,8 +162,3 @@ def bound(check: Check, settings: CleanSettings, source: SourceSettings, languag
         if check.threshold in place.get(check.rule, {}):
             return place[check.rule][check.threshold]
     return check.default
-
-
-def bounds(settings: CleanSettings, source: SourceSettings, language: str) -> dict[str, float]:
-    """The thresholds of all checks, by their names."""
-    return {check.name: bound(check, settings, source, language) for check in CHECKS}
