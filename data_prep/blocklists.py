@@ -30,6 +30,9 @@ SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 BORDER = re.compile(r"[/?&]|\Z")  # a prefix ends before one of them
 
 
+LONGEST_ADDRESS = 2048  # characters of an address that are looked at: entries are shorter
+
+
 @dataclass(frozen=True)
 class UrlList:
     """Hosts, which stand for their subdomains too, and addresses, which stand for those below them.
@@ -52,7 +55,7 @@ class UrlList:
         >>> UrlList(np.array([key_of("example.com")], np.uint64)).blocks("https://www.blog.Example.com:8080/a?b=1")
         'example.com'
         """
-        names = prefixes(plain_address(url))
+        names = prefixes(plain_address(url)[:LONGEST_ADDRESS])
         keys = np.array([key_of(name) for name in names], np.uint64)
         places = np.searchsorted(self.keys, keys)
         found = np.flatnonzero(self.keys[np.minimum(places, len(self.keys) - 1)] == keys)

@@ -87,7 +87,7 @@ class Cleaner:
         edits: dict[str, Counts] = {}
         texts = []
         for row, (document, source) in enumerate(zip(documents, sources, strict=True)):
-            format = "html" if source.format == "auto" and PAGE.search(document.meta) else source.format
+            format = "html" if source.format == "auto" and is_page(document.meta) else source.format
             text, places = repair(plain_text(document.text, format, source.extract), self.settings.repair)
             texts.append(text)
             for name, number in places.items():
@@ -224,9 +224,19 @@ def say(check: Check, value: float, limit: float) -> str:
     return f"{check.measures}: {value:,.6g}, {wanted} {limit:,.6g} wanted"
 
 
+def is_page(meta: str) -> bool:
+    """Whether a reader of pages left this meta: a row of its own fields may have one of this name, too."""
+    return bool(PAGE.search(meta)) and set(orjson.loads(meta)) <= {"content_type", "date", "encoding", "url"}
+
+
 def number(value: object) -> float:
-    """A field's value, or nan for what is no number: no bound applies to it."""
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+    """A field's value, or nan for what is no number: no bound applies to it. A CSV's numbers are strings."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return math.nan
+    try:
+        return float(value)
+    except (ValueError, OverflowError):
+        return math.nan
 
 
 def nothing(statistics: Statistics) -> Values:

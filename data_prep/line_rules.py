@@ -318,11 +318,26 @@ def boilerplate(text: Any, start: Any, stop: Any) -> Any:
     """(where a phrase stands that goes from a short line, its bytes), or (-1, 0)."""
     letters, bounds, _ = AT_BEGINNING
     for index in range(len(bounds) - 1):
-        if stands(text, start, stop, letters, bounds[index], bounds[index + 1]):
-            return start, bounds[index + 1] - bounds[index]
+        size = bounds[index + 1] - bounds[index]
+        here = stands(text, start, stop, letters, bounds[index], bounds[index + 1])
+        if here and not in_word(text, start + size, start, stop):
+            return start, size
     letters, bounds, _ = AT_END
     for index in range(len(bounds) - 1):
         size = bounds[index + 1] - bounds[index]
-        if size <= stop - start and stands(text, stop - size, stop, letters, bounds[index], bounds[index + 1]):
+        here = size <= stop - start and stands(text, stop - size, stop, letters, bounds[index], bounds[index + 1])
+        if here and not in_word(text, stop - size - 1, start, stop):
             return stop - size, size
-    return find_phrase(text, start, stop, ANYWHERE)
+    found, size = find_phrase(text, start, stop, ANYWHERE)
+    if found >= 0 and (in_word(text, found - 1, start, stop) or in_word(text, found + size, start, stop)):
+        return -1, 0
+    return found, size
+
+
+@kernel
+def in_word(text: Any, at: Any, start: Any, stop: Any) -> Any:
+    """Whether a letter or digit stands at `at`; what is no ASCII counts as one."""
+    if not start <= at < stop:
+        return False
+    byte = text[at]
+    return byte >= 0x80 or DIGIT_0 <= byte <= DIGIT_9 or 97 <= byte | 32 <= 122

@@ -7,6 +7,7 @@ import csv
 import functools
 import io
 import math
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
@@ -22,6 +23,7 @@ from data_prep.unpacking import BUFFER_BYTES, open_unpacked
 
 BATCH_BYTES = 8 << 20  # of a parquet row group, which may be large
 BATCH_ROWS = 1000
+MARKS = re.compile(b"(?:" + codecs.BOM_UTF8 + b")+")  # at the beginning of a line
 NOT_PARQUET = (pa.ArrowException, OSError, UnicodeDecodeError)  # what Arrow raises of a damaged file
 SAMPLE_BYTES = 1 << 20  # of a CSV file, to see its encoding
 
@@ -61,8 +63,9 @@ def json_row(line: bytes) -> Row | None:
     except orjson.JSONDecodeError as error:
         if not line.strip():
             return None
-        if line.startswith(codecs.BOM_UTF8):  # of the file, or of one of those that it was put together from
-            return json_row(line.removeprefix(codecs.BOM_UTF8))
+        unmarked = line[mark.end() :] if (mark := MARKS.match(line)) else line
+        if len(unmarked) < len(line):  # of the file, or of one of those that it was put together from
+            return json_row(unmarked)
         return Bad("invalid-utf8" if "UTF-8" in str(error) else "invalid-json", show(line))
     return row if isinstance(row, dict) else Bad("not-an-object", show(line))
 
@@ -115,7 +118,7 @@ def csv_fields(lines: Lines, rows: Iterator[list[str]]) -> Iterator[list[str] | 
             return
         except UnicodeEncodeError:  # a byte that is not in the file's encoding has become half a surrogate pair
             yield Bad("undecodable", lines.shown)
-        except UnicodeDecodeError as error:
+        except UnicodeError as error:  # UTF-16 without its mark is no UnicodeDecodeError
             raise UnreadableError("undecodable", str(error)) from None
         except csv.Error as error:
             yield Bad("invalid-csv", f"{error}: {lines.shown}")

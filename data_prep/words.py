@@ -75,7 +75,7 @@ def room(size_bytes: int) -> tuple[Numbers, Hashes]:
 
 @functools.cache
 def word_tables() -> WordTables:
-    kinds, folded, _ = folding()
+    kinds, _, _ = folding()
     categories = [unicodedata.category(chr(code)) for code in range(PLANES_END)]
     classes = np.full(CODES, STANDING, np.int64)
     classes[:PLANES_END] = [class_of(category) for category in categories]
@@ -89,14 +89,24 @@ def word_tables() -> WordTables:
     known = codes | classes << CLASS_BIT
     known[:PLANES_END] |= np.where([category[0] in "PSC" for category in categories], PUNCTUATION, 0)
     known[list(map(ord, SENTENCE_ENDS))] |= SENTENCE_END
-    one = np.where(kinds == SEVERAL, codes, folded)  # what folds to several code points stands for itself
-    one[ord("’")] = ord("'")
-    known |= one << FOLDED_BIT
+    known |= folded_once() << FOLDED_BIT
     units = np.full(12, UNITS_PER_WORD)
     units[[HAN, KANA, SOUTHEAST_ASIAN]] = UNITS[[HAN_KIND, KANA_KIND, SOUTHEAST_ASIAN_KIND]]
     sets = ((ABBREVIATIONS, IN_ABBREVIATIONS), (CONTRACTED, IN_CONTRACTED), (ELIDED, IN_ELIDED))
     parts = np.sort(np.concatenate([word_hashes(words) ^ own for words, own in sets]))
     return WordTables(known, units, parts)
+
+
+@functools.cache
+def folded_once() -> Numbers:
+    """(CODES,) the folded form of each code point as one: what folds to several is only made lower case."""
+    kinds, folded, _ = folding()
+    one = folded.astype(np.int64)
+    for code in map(int, np.flatnonzero(kinds == SEVERAL)):
+        lower = chr(code).casefold()
+        one[code] = ord(lower) if len(lower) == 1 else code
+    one[ord("’")] = ord("'")
+    return one
 
 
 def class_of(category: str) -> int:
@@ -110,11 +120,10 @@ def class_of(category: str) -> int:
 
 def word_hashes(words: Iterable[str]) -> Hashes:
     """The hashes of words as the kernel makes them: FNV-1a over folded code points, apostrophes straight."""
-    _, folded, _ = folding()
-    found = []
+    folded, found = folded_once(), []
     for word in words:
         value = int(FNV_START)
-        for character in word.casefold().replace("’", "'"):
+        for character in word:
             value = (value ^ int(folded[ord(character)])) * int(FNV_PRIME) % 2**64
         found.append(value)
     return np.array(found, np.uint64)

@@ -159,7 +159,7 @@ def test_lists_and_fields(tmp_path):
     rows = [
         *documents("one", url="https://www.bad.example/page", karma=1),
         *documents("two", url="https://good.example", karma=2),
-        *documents("three", url="https://good.example", karma=3),
+        *documents("three", url="https://good.example", karma="3"),  # as CSV has it
         *documents("four", karma="unknown"),
         *documents(ENGLISH, CHINESE),
     ]
@@ -203,5 +203,7 @@ def test_what_a_reader_found_to_be_a_page_is_taken_for_one():
     assert page == fragment
     meta = '{"content_type":"text/html","url":"x"}'  # as orjson writes it
     assert cleaner(rules=[]).look([Document("s:0", fragment, "s", meta)]).texts == ["One & two"]
+    other = Document("s:0", fragment, "s", '{"content_type":"text/html","title":"a row\'s own field"}')
+    assert cleaner(rules=[]).look([other]).texts == [fragment]
     text = cleaner(SourceSettings("s", ["x"], format="text"), rules=[])
     assert text.look([Document("s:0", fragment, "s", meta)]).texts == [fragment]

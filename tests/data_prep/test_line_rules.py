@@ -74,6 +74,8 @@ def test_c4(text, left, why):
             "a line of eleven words in which one can read more",
             set(),
         ),
+        ("Log interpretation matters here", "Log interpretation matters here", set()),
+        ("They spread more", "They spread more", set()),
         ("Signs of the times", "Signs of the times", set()),
         ("", "", set()),
     ],

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from data_prep.measures import measure
+from data_prep.thresholds import STOP_WORDS
 from data_prep.words import HAS_LETTER, IS_WORD, LENGTH, SHAPE, UNITS_BIT, room, split_words, word_hashes, word_tables
 
 
@@ -60,6 +63,15 @@ def test_what_counts_as_a_word_and_how_much():
         "Ab": (True, True), "12": (True, False), "--": (False, False), "你": (True, True), "の": (True, True)
     }  # fmt: skip
     assert [shape >> UNITS_BIT for shape in shapes] == [60, 60, 60, 39, 15]  # of a word; as in data_prep.shingles
+
+
+@pytest.mark.parametrize("language", STOP_WORDS)
+def test_every_stop_word_is_found_in_its_text(language):
+    """In capitals, too, and whatever a letter decomposes into."""
+    for word in STOP_WORDS[language]:
+        behind = "homme" if word.endswith("'") else " x"
+        texts = pa.array([word + behind, word.upper() + behind])
+        assert list(measure(texts, [[word], [word]]).stop_words) == [1, 1], word
 
 
 def test_words_are_known_in_any_case_and_with_any_apostrophe():
