@@ -234,9 +234,10 @@ def number(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return math.nan
     try:
-        return float(value)
+        found = float(value)
     except (ValueError, OverflowError):
         return math.nan
+    return found if math.isfinite(found) else math.nan
 
 
 def nothing(statistics: Statistics) -> Values:

@@ -88,4 +88,7 @@ def facts(context: Context, tally: dict[str, int]) -> dict[str, Any]:
     from data_prep.cleaning_statistics import merged
 
     files = [path for path in context.outputs_of("clean") if path.suffix == ".json"]
-    return {"cleaning": merged(map(read_json, files))}
+    found = merged(map(read_json, files))
+    for counts in found["sources"].values():  # a check that had a threshold for no document was not asked
+        counts["checks"] = {name: check for name, check in counts["checks"].items() if check["bounds"]}
+    return {"cleaning": found}

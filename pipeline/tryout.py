@@ -146,6 +146,7 @@ def first_rows(path: Path, source: SourceSettings) -> list[Document | Broken]:
     """The first rows of a file, one more than are looked at. What is of no known kind is read as text."""
     from data_prep.finding import is_text, kind_of
     from data_prep.pages import text_rows
+    from data_prep.rows import UnreadableError
     from data_prep.sources import read, to_document
 
     if not path.is_file():
@@ -155,7 +156,10 @@ def first_rows(path: Path, source: SourceSettings) -> list[Document | Broken]:
         raise UserError(f"the file name {str(path)!r} is not valid UTF-8; rename the file")
     piece = {"source": source.name, "name": path.name, "path": str(path), "bytes": path.stat().st_size}
     texts = (to_document(source, f"{path.name}#{place}", row) for place, row in text_rows(path, source.encoding))
-    rows = list(itertools.islice(read(source, piece) if kind_of(path.name) else texts, ROWS + 1))
+    try:
+        rows = list(itertools.islice(read(source, piece) if kind_of(path.name) else texts, ROWS + 1))
+    except UnreadableError as error:  # of a kind that no source reads
+        rows = [to_document(source, f"{path.name}#0", error.bad)]
     if not rows:
         raise UserError(f"{path} holds no rows; name another file")
     return rows
