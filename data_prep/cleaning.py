@@ -176,7 +176,9 @@ class Batch:
     def before_rules(self, texts: pa.Array, languages: list[str]) -> None:
         """What does not depend on how a text is written."""
         settings, count = self.cleaner.settings, len(self.documents)
-        self.decide(EMPTY, np.array([float(bool(text)) for text in texts.to_pylist()]), np.ones(count), [""] * count)
+        self.decide(
+            EMPTY, np.array([float(bool(self.looked.texts[row])) for row in self.rows]), np.ones(count), [""] * count
+        )
         if settings.languages:
             kept = {*settings.languages}
             known = np.array([float(bool({code, plain_language(code)} & kept)) for code in languages])
