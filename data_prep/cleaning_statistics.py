@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from data_prep.document import Document
+from data_prep.document import Document, utf8_bytes
 
 if TYPE_CHECKING:  # whoever only reads counts does not wait for the kernels behind it
     from data_prep.cleaning import Looked, Outcome
@@ -149,7 +149,3 @@ def merged(facts: Iterable[Facts]) -> Facts:
             before = total.get(name, {} if isinstance(value, dict) else 0)
             total[name] = merged([before, value]) if isinstance(value, dict) else before + value
     return total
-
-
-def utf8_bytes(text: str) -> int:
-    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))

@@ -55,7 +55,7 @@ class Overlap(NamedTuple):
     """The first run of 13 words in a document that stands in an evaluation text, too."""
 
     evaluation: str  # name of the set
-    ngram: str  # as it stands in the document
+    ngram: str  # as it stands in the document, but for personal values
 
 
 def read_evaluation(paths: Sequence[Path]) -> Evaluation:
@@ -121,13 +121,31 @@ def overlaps(texts: pa.Array, evaluation: Evaluation) -> list[Overlap | None]:
     found = np.empty((len(texts), 3), np.int64)
     _first_overlaps(data, bounds, tables(), scratch(), evaluation.ngrams, found)
 
-    def overlap(number: int, start: int, end: int) -> Overlap | None:
+    def overlap(row: int, number: int, start: int, end: int) -> Overlap | None:
         if number == CLEAN:
             return None
-        ngram = data[start:end].tobytes().decode(errors="replace").strip()
+        first = bounds[row]
+        ngram = quoted(data[first : bounds[row + 1]].tobytes(), start - first, end - first).strip()
         return Overlap(evaluation.sets[evaluation.owners[number]].name, ngram)
 
-    return [overlap(*row) for row in found.tolist()]
+    return [overlap(row, *place) for row, place in enumerate(found.tolist())]
+
+
+def quoted(text: bytes, start: int, end: int) -> str:
+    """A piece of a text (UTF-8), to be shown: personal values in it are replaced, those that it would cut, too.
+
+    >>> quoted(b"Mail jo@example.org today", 8, 25)
+    '<EMAIL> today'
+    """
+    from data_prep.pii import shown_scrubber  # hardly any document needs it
+
+    scrubber = shown_scrubber()
+    pieces: list[bytes] = []
+    for value in scrubber.find(text.decode("utf-8", "surrogatepass")):
+        if value.start < end and value.end > start:
+            pieces += text[start : max(value.start, start)], scrubber.replacement(value).encode()
+            start = value.end
+    return b"".join([*pieces, text[start : max(end, start)]]).decode(errors="replace")
 
 
 @kernel

@@ -31,3 +31,8 @@ class Broken:
     source: str
     reason: str
     excerpt: str = ""
+
+
+def utf8_bytes(text: str) -> int:
+    """Bytes of a text; a lone surrogate has three."""
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,3 +21,8 @@ def encode(tokenizer: Tokenizer, texts: list[str], end_of_text: int) -> list[npt
     """The ids of each text, closed by the id of end-of-text."""
     encodings = tokenizer.encode_batch_fast(texts, add_special_tokens=False)
     return [np.asarray([*encoding.ids, end_of_text], np.int64) for encoding in encodings]
+
+
+def decode(tokenizer: Tokenizer, documents: list[npt.NDArray[Any]]) -> list[str]:
+    """The texts of documents, each of which ends with the id of end-of-text: what a model that learns them reads."""
+    return tokenizer.decode_batch([ids[:-1].tolist() for ids in documents], skip_special_tokens=False)

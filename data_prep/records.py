@@ -159,7 +159,7 @@ class Lines:
         if not line:
             raise StopIteration
         if not self._shown:
-            self._shown = line[:EXCERPT_CHARACTERS].strip()
+            self._shown = line.strip()[:EXCERPT_CHARACTERS]
         self._taken += len(line)
         if self._taken >= LARGEST_BYTES:
             while line and not line.endswith(("\n", "\r")):

@@ -43,4 +43,4 @@ class UnreadableError(Exception):
 
 def show(data: bytes) -> str:
     """The beginning of bytes that are no text, to be looked at."""
-    return data[: 4 * EXCERPT_CHARACTERS].decode(errors="backslashreplace")[:EXCERPT_CHARACTERS].strip()
+    return data.lstrip()[: 4 * EXCERPT_CHARACTERS].decode(errors="backslashreplace").strip()[:EXCERPT_CHARACTERS]

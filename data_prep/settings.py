@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from data_prep.banding import DEDUP_PRESETS, MOST_PERMUTATIONS
 from data_prep.quality import RULES, thresholds_of
+from data_prep.recognizer import KINDS
 from data_prep.repair import REPAIRS
 
 FORMATS = ("auto", "text", "html")
 EXTRACTS = ("full", "main")
-PII_KINDS = ("email", "ip", "credit-card")
+COUNTRY = re.compile(r"[A-Z]{2}")
+PHONE_COUNTRIES = ("US", "GB", "CN", "IN", "BR", "FR", "DE")
 LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Z][a-z]{3})?")
 SOURCE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 SMALLEST_VOCABULARY = 257  # every byte value, and end-of-text
@@ -42,6 +45,7 @@ class SourceSettings:
     license: str = ""  # for the manifest and the report: "CC-BY-4.0"
     rules: list[str] | None = None  # this source's own cleaning rules instead of clean.rules
     thresholds: dict[str, dict[str, float]] = field(default_factory=dict)  # and its own thresholds, as clean.thresholds
+    scrub: dict[str, Any] = field(default_factory=dict)  # keys of [scrub] that are otherwise for this source
 
     def problems(self) -> list[str]:
         where = f"source '{self.name}'"
@@ -177,14 +181,55 @@ class DedupSettings:
 
 @dataclass(frozen=True)
 class ScrubSettings:
-    kinds: list[str] = field(default_factory=lambda: list(PII_KINDS))
+    kinds: list[str] = field(default_factory=lambda: [kind for kind in KINDS if kind != "person"])
+    phone_countries: list[str] = field(
+        default_factory=lambda: list(PHONE_COUNTRIES)
+    )  # whose own formats are looked for;
+    # numbers that begin with + and a country's code always are
+    phone_matching: str = "strict"  # or lenient: numbers that are possible, if not in use
+    obfuscated: bool = True  # e-mail addresses such as jo [at] example [dot] org, too
+    replacement: str = "placeholder"  # <EMAIL>; or pseudonym: <EMAIL-abcdefghijkl>, the same for the same value
+    # a file with a secret of at least 16 bytes, for pseudonyms. A keyed hash tells keys apart; none is written anywhere
+    key_file: str = field(default="", metadata={"execution": True})
+    max_density: float = 1.0  # share of a document's bytes that is personal, above which it is dropped
+    person_model: str = ""  # spaCy model by which presidio finds names of people: the kind person
 
     def problems(self) -> list[str]:
-        return [
-            f"scrub.kinds names the unknown kind '{kind}', wanted {', '.join(PII_KINDS)}"
+        found = [
+            f"scrub.kinds names the unknown kind '{kind}', wanted {', '.join(KINDS)}"
             for kind in self.kinds
-            if kind not in PII_KINDS
+            if kind not in KINDS
         ]
+        found += [
+            f"scrub.phone_countries must name countries by two capital letters such as US, got '{country}'"
+            for country in self.phone_countries
+            if not COUNTRY.fullmatch(country)
+        ]
+        if set(self.phone_countries) - set(PHONE_COUNTRIES) and not found:
+            from data_prep.phones import unknown_countries  # the registry of countries takes a while to load
+
+            found += [
+                f"scrub.phone_countries names the unknown country {country}, wanted ISO 3166 codes such as GB"
+                for country in unknown_countries(self.phone_countries)
+            ]
+        if self.phone_matching not in ("strict", "lenient"):
+            found.append(f"scrub.phone_matching must be strict or lenient, got '{self.phone_matching}'")
+        if self.replacement not in ("placeholder", "pseudonym"):
+            found.append(f"scrub.replacement must be placeholder or pseudonym, got '{self.replacement}'")
+        if self.replacement == "pseudonym" and not self.key_file:
+            found.append(
+                'scrub.replacement = "pseudonym" needs scrub.key_file, a file with a secret of 16 bytes or more'
+            )
+        if not 0 < self.max_density <= 1:
+            found.append(f"scrub.max_density must be above 0 and at most 1, got {self.max_density}")
+        if ("person" in self.kinds) != bool(self.person_model):
+            found.append('the kind person and scrub.person_model, such as "en_core_web_lg", need each other')
+        return found
+
+
+def scrub_settings(scrub: ScrubSettings, source: SourceSettings) -> ScrubSettings:
+    """What holds for a source."""
+    return replace(scrub, **source.scrub)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ any machine.
 from __future__ import annotations
 
 import itertools
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -20,7 +21,6 @@ import pyarrow.parquet as pq
 
 from data_prep.document import Document, Drop
 from data_prep.files import atomic_path, sync
-from data_prep.pii import KINDS, scrub
 
 DOCUMENT_SCHEMA = pa.schema(
     [("id", pa.string()), ("text", pa.string()), ("source", pa.string()), ("meta", pa.string())]
@@ -35,6 +35,9 @@ MOST_SHARDS = 4096  # unless there would be more than these: a shard leaves file
 EXCERPT_CHARACTERS = 200
 
 HIDDEN_CHARACTERS = 64  # at the end of a cut excerpt: a personal value cut in two matches no pattern
+CUT_OFF = re.compile(r"(?:-----BEGIN .*|[!-~]*)\Z", re.DOTALL)  # and of what is longer: of a key, of a token, the rest
+# In a row of JSON that is broken, and so not decoded, a letter of an escape may stand before a value
+ESCAPE = re.compile(r"\\(?:u((?![dD][89a-fA-F])[0-9a-fA-F]{4})|[bfnrt])")
 
 Shard = list[dict[str, Any]]  # pieces of input, in order
 
@@ -102,8 +105,12 @@ def read_documents(root: Path, shard: Shard) -> Iterator[Document]:
 
 def shown(excerpt: str) -> str:
     """What people may see of a ledger's excerpt: personal values replaced, the end of a cut one hidden."""
-    scrubbed, _ = scrub(excerpt, list(KINDS))
-    return scrubbed[:-HIDDEN_CHARACTERS] + "…" if len(excerpt) >= EXCERPT_CHARACTERS else scrubbed
+    from data_prep.pii import shown_scrubber  # most commands show none
+
+    scrubber = shown_scrubber()
+    plain = ESCAPE.sub(lambda found: chr(int(found[1], 16)) if found[1] else " ", excerpt)
+    scrubbed = scrubber.scrub(plain if scrubber.scrub(plain).found else excerpt).text
+    return CUT_OFF.sub("", scrubbed[:-HIDDEN_CHARACTERS]) + "…" if len(excerpt) >= EXCERPT_CHARACTERS else scrubbed
 
 
 def commonest_reason(directory: Path, source: str | None = None) -> str:

@@ -63,7 +63,7 @@ def verdicts_of(decided: Sequence[Path], signed: Path, start: int, stop: int, se
     overlaps = load(signed, ["evaluation", "ngram"])
     for number in np.flatnonzero(np.asarray(overlaps["evaluation"].is_valid())).tolist():
         name = overlaps["evaluation"][number].as_py()
-        ngram = shown(overlaps["ngram"][number].as_py()[:EXCERPT_CHARACTERS])  # scrub does not look into `meta`
+        ngram = shown(overlaps["ngram"][number].as_py()[:EXCERPT_CHARACTERS])
         notes[number] = notes.get(number, {}) | {"contaminated": {"set": name, "ngram": ngram}}
         if settings.contaminated == "drop":
             drops[number] = Drop("contaminated", f"shares '{ngram}' with {name}")

@@ -96,6 +96,16 @@ def parser() -> Parser:
     tried.add_argument("--rules", default="", metavar="A,B", help="ask these rules instead; text2lm rules lists all")
     tried.add_argument("--text", action="store_true", help="print the text that is left, too")
 
+    scrubbed = verb("scrub", "print a file of your own with its personal values replaced")
+    scrubbed.add_argument("file", type=Path, metavar="FILE", help="a text, a page, or rows")
+    scrubbed.add_argument(
+        "config", type=Path, metavar="CONFIG", nargs="?", help="as this config says (default: as one that is empty)"
+    )
+    scrubbed.add_argument("--source", default="", metavar="NAME", help="as documents of this source of it")
+    scrubbed.add_argument("--kinds", default="", metavar="A,B", help="look for these kinds instead, such as email,ip")
+    scrubbed.add_argument("--explain", action="store_true", help="say of each candidate what happens to it, and why")
+    scrubbed.add_argument("--set", action="append", default=[], metavar="a.b=c", help="override one setting")
+
     trace = verb("trace", "say where a document went, and why")
     trace.add_argument("id", metavar="DOC_ID")
     takes_run(trace)

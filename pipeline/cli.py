@@ -25,6 +25,7 @@ from pipeline.config import load_config
 from pipeline.dedup_steps import evaluation_files
 from pipeline.progress import ProgressDisplay
 from pipeline.run_dir import RunDir, open_run, prepare
+from pipeline.scrub_steps import key_of
 
 if TYPE_CHECKING:  # a command that only looks does not wait for the imports of one that works
     from pipeline.runner import Runner
@@ -73,6 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
     config = load_config(arguments.config, [*arguments.set, *on])
     list_files(config.clean)  # a wrong path is said before anything is read
     evaluation_files(config.dedup)
+    key_of(config)
     directory = prepare(run_directory(arguments))
     display = ProgressDisplay()
     runner = Runner(config, directory, LocalLauncher(), display, verify=arguments.verify, restart=arguments.restart)
@@ -117,6 +119,7 @@ def plan(arguments: argparse.Namespace) -> int:
     config, directory = load_config(arguments.config, arguments.set), RunDir(run_directory(arguments))
     list_files(config.clean)
     evaluation_files(config.dedup)
+    key_of(config)
     facts = make_plan(config, directory, mfu=mfu, peak_tflops=peak)
     print(json.dumps(facts, indent=1) if arguments.json else "\n".join(plan_lines(facts)))
     return 0
@@ -243,6 +246,22 @@ def try_file(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def scrub(arguments: argparse.Namespace) -> int:
+    from pipeline.scrub_file import explained, scrub_settings_for, scrubbed_texts
+
+    if arguments.set and not arguments.config:
+        raise UserError(f"--set {arguments.set[0]} changes a setting of a config: say which, with a CONFIG")
+    config = load_config(arguments.config, arguments.set) if arguments.config else None
+    settings, source, key = scrub_settings_for(config, arguments.source, arguments.kinds)
+    if arguments.explain:
+        for line in explained(arguments.file, source, settings, key):
+            print(line)
+        return 0
+    for text in scrubbed_texts(arguments.file, source, settings, key):
+        print(text, end="" if text.endswith("\n") else "\n")
+    return 0
+
+
 def trace(arguments: argparse.Namespace) -> int:
     from pipeline.lineage import trace as trace_document
 
@@ -351,6 +370,7 @@ VERBS = {
     "report": report,
     "rules": rules,
     "try": try_file,
+    "scrub": scrub,
     "trace": trace,
     "batch": batch,
     "sample": sample,

@@ -28,6 +28,7 @@ from data_prep.settings import (
     SourceSettings,
     SplitSettings,
     TokenizerSettings,
+    scrub_settings,
 )
 from launch.settings import LaunchSettings, SlurmSettings
 from pretrain.architecture import ModelSettings
@@ -68,6 +69,11 @@ class RunConfig:
         tables = [getattr(self, item.name) for item in dataclasses.fields(self) if item.name not in plain]
         for table in [*self.source, *tables]:
             found += table.problems()
+        for source in self.source:
+            if "key_file" in source.scrub:
+                found.append(f"source '{source.name}': scrub.key_file is one for all sources; put it into [scrub]")
+            own = scrub_settings(self.scrub, source).problems() if source.scrub else []
+            found += [f"source '{source.name}': {problem}" for problem in own if problem not in found]
         found += deepspeed_problems(self.deepspeed)
         found += [
             f"dedup.priority names the unknown source '{name}', wanted some of {', '.join(names)}"
@@ -128,11 +134,16 @@ def load_config(path: Path, overrides: typing.Sequence[str] = ()) -> RunConfig:
             for key in keys:
                 if isinstance(section.get(key), list):
                     section[key] = [absolute(item, path.resolve().parent) for item in section[key]]
+    scrub = table.get("scrub")
+    if isinstance(scrub, dict) and isinstance(scrub.get("key_file"), str) and scrub["key_file"]:
+        scrub["key_file"] = str((path.parent / Path(scrub["key_file"]).expanduser()).resolve())
     train = table.get("train")
     if isinstance(train, dict) and isinstance(train.get("init_from"), str) and train["init_from"]:
         train["init_from"] = str((path.parent / Path(train["init_from"]).expanduser()).resolve())
     apply_published(table)
     config = typing.cast(RunConfig, build(RunConfig, table, ""))
+    for source in config.source:
+        build(ScrubSettings, source.scrub, f"source.{source.name}.scrub")
     problems = config.problems()
     if config.train.init_from and not problems:
         problems = import_problems(Path(config.train.init_from), config.model)

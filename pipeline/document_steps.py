@@ -48,22 +48,6 @@ def map_documents(context: Context, task: int, change: Callable[[Document], Docu
     return Result([part, *ledger.files], counts)
 
 
-def scrub(context: Context, task: int) -> Result:
-    """Personal values become placeholders; how many of each kind goes into the manifest."""
-    from data_prep.pii import scrub as scrub_text
-
-    tally: dict[str, int] = {}
-
-    def change(document: Document) -> Document:
-        text, found = scrub_text(document.text, context.config.scrub.kinds)
-        for kind, count in found.items():
-            tally[kind] = tally.get(kind, 0) + count
-        return Document(document.id, text, document.source, document.meta)
-
-    result = map_documents(context, task, change)
-    return Result(result.outputs, result.counts, tally)
-
-
 def split(context: Context, task: int) -> Result:
     """Every document to one side, by a hash of its id."""
     counts = Counts()

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from data_prep.files import UserError
+from data_prep.recognizer import KINDS
 from data_prep.shards import shown
 from data_prep.tokens import TokenFile, token_files
 from pipeline.config import RunConfig
@@ -117,7 +118,20 @@ def notes_of_dedup(meta: dict[str, Any]) -> str:
     return "; ".join(notes)
 
 
-NOTES = {"clean": notes_of_clean, "dedup": notes_of_dedup}  # of the stages that write some into meta
+def notes_of_scrub(meta: dict[str, Any]) -> str:
+    """What scrub wrote into the meta of a document that had personal values.
+
+    >>> notes_of_scrub({"scrub": {"email": 2, "ip": 1}})
+    '; replaced: 2 email, 1 ip'
+    """
+    mine = meta.get("scrub")
+    if not isinstance(mine, dict) or not mine or not mine.keys() <= KINDS.keys():  # a field of the source's own rows
+        return ""
+    return f"; replaced: {', '.join(f'{mine[kind]:,} {kind}' for kind in KINDS if kind in mine)}"
+
+
+# of the stages that write some into meta
+NOTES = {"clean": notes_of_clean, "dedup": notes_of_dedup, "scrub": notes_of_scrub}
 
 
 def token_lines(config: RunConfig, run: RunDir, document_id: str) -> Iterator[str]:

@@ -9,7 +9,6 @@ import statistics
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from pipeline.duplicates_section import duplicates, read_excerpts
 from pipeline.freshness import sealed_stages
 from pipeline.receipt import Manifest
 from pipeline.run_dir import RunDir
+from pipeline.scrub_section import personal
 from pipeline.stage import Stage
 
 SAMPLE_ROWS = 5  # shown of each reason
@@ -110,6 +110,7 @@ def render(data: ReportData) -> str:
         "What left, and why": what_left(data),
         "Cleaning": cleaning(data.stages["clean"].facts.get("cleaning", {})) if "clean" in data.stages else "",
         "Duplicates": alike(data),
+        "Personal values": personal(data.stages["scrub"].facts.get("scrub", {})) if "scrub" in data.stages else "",
         "Tokens": tokens(data),
         "Training": training(data),
         "Evaluation": evaluation(data),
@@ -179,10 +180,7 @@ def funnel(data: ReportData) -> str:
         bars.append(Bar(name, f"{counts.documents_out:,} documents · {size(counts.bytes)}", lengths))
     legend = '<span class="key first">documents</span><span class="key pale">bytes of text</span>'
     chart = bar_chart("Documents and bytes after each stage", bars)
-    replaced = data.stages["scrub"].facts if "scrub" in data.stages else {}
-    found = ", ".join(f"{escape(kind)} {count:,}" for kind, count in replaced.items())
-    said = f"<p>Personal values replaced: {found}.</p>" if found else ""
-    return f"<figure><figcaption>{legend}</figcaption>{chart}</figure>{said}"
+    return f"<figure><figcaption>{legend}</figcaption>{chart}</figure>"
 
 
 def what_left(data: ReportData) -> str:
@@ -214,14 +212,17 @@ def alike(data: ReportData) -> str:
 def tokens(data: ReportData) -> str:
     if "tokens" not in data.stages:
         return ""
+    facts = data.stages["tokens"].facts
     rows = [
         (source, side, f"{row['documents']:,}", size(row["bytes"]), f"{row['tokens']:,}", f"{ratio:.2f}")
-        for side, sources in data.stages["tokens"].facts.items()
-        for source, row in sources.items()
+        for side in ("train", "val")
+        for source, row in facts.get(side, {}).items()
         for ratio in [row["bytes"] / row["tokens"]]
     ]
-    said = f"<p>Byte-level BPE, {data.stages['tokenizer'].facts['vocab_size']:,} tokens in the vocabulary.</p>"
-    return said + table(("source", "side", "documents", "text", "tokens", "bytes per token"), rows)
+    said = f"Byte-level BPE, {data.stages['tokenizer'].facts['vocab_size']:,} tokens in the vocabulary."
+    if search := facts.get("search"):
+        said += f" Decoded and searched again: {search['found']:,} personal values in {search['searched']:,} documents."
+    return f"<p>{said}</p>" + table(("source", "side", "documents", "text", "tokens", "bytes per token"), rows)
 
 
 def training(data: ReportData) -> str:

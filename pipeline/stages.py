@@ -6,7 +6,16 @@ Adding a stage is one function in a `*_steps` module, one row here, and one test
 from __future__ import annotations
 
 from data_prep.files import UserError
-from pipeline import cleaning_steps, dedup_steps, document_steps, ingest_steps, model_steps, token_steps, training_steps
+from pipeline import (
+    cleaning_steps,
+    dedup_steps,
+    document_steps,
+    ingest_steps,
+    model_steps,
+    scrub_steps,
+    token_steps,
+    training_steps,
+)
 from pipeline.receipt import Manifest
 from pipeline.report import write_report
 from pipeline.stage import Context, Result, Stage, Step, each_shard
@@ -21,8 +30,16 @@ def say_documents(manifest: Manifest) -> str:
     return f"{line} ({', '.join(gone)})" if gone else line
 
 
+def say_scrubbed(manifest: Manifest) -> str:
+    """The accounting, and what was replaced: `replaced: 1,200 email, 3 ip`."""
+    found = scrub_steps.values_by_kind(manifest.facts).most_common()
+    replaced = ", ".join(f"{count:,} {kind}" for kind, count in found)
+    return f"{say_documents(manifest)}; replaced: {replaced or 'nothing'}"
+
+
 def say_tokens(manifest: Manifest) -> str:
-    rows = [(side, sum(row["tokens"] for row in sources.values())) for side, sources in manifest.facts.items()]
+    facts = manifest.facts
+    rows = [(side, sum(row["tokens"] for row in facts[side].values())) for side in ("train", "val") if side in facts]
     return ", ".join(f"{count:,} {side} tokens" for side, count in rows)
 
 
@@ -97,12 +114,15 @@ STAGES: tuple[Stage, ...] = (
     ),
     Stage(
         "scrub",
-        steps=(Step("scrub", document_steps.scrub, tasks=each_shard),),
+        steps=(Step("scrub", scrub_steps.scrub, tasks=each_shard),),
         needs=("dedup",),
-        reads=("scrub",),
+        reads=("scrub", "source.scrub"),
+        version=2,
+        inputs=scrub_steps.inputs,
+        facts=scrub_steps.facts,
         plan=document_steps.shards_of("dedup"),
         intermediate=True,
-        say=say_documents,
+        say=say_scrubbed,
     ),
     Stage(
         "split",
@@ -130,6 +150,7 @@ STAGES: tuple[Stage, ...] = (
         ),
         needs=("split", "tokenizer"),
         reads=("seed",),
+        version=2,
         plan=document_steps.shards_of("split"),
         facts=token_steps.tokens_facts,
         say=say_tokens,

@@ -15,11 +15,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data_prep.counts import Counts
-from data_prep.files import atomic_file, atomic_write, write_json
+from data_prep.files import UserError, atomic_file, atomic_write, write_json
 from data_prep.shards import read_documents, row_groups, save_table
 from data_prep.split import unit_hash
 from data_prep.tokens import DocumentRow, TokenStream, TokenWriter, dtype_for, token_files
 from pipeline.receipt import Entry
+from pipeline.scrub_steps import SecondSearch
 from pipeline.stage import Context, Result, input_files
 from pretrain.transformers_config import end_of_text_of, settings_of, tokenizer_of
 
@@ -69,7 +70,7 @@ def take_tokenizer(context: Context, directory: Path) -> Result:
 
 
 def tokens_encode(context: Context, task: int) -> Result:
-    """A shard's ids in one array, and a table of its documents."""
+    """A shard's ids in one array, and a table of its documents; what was written is searched for personal values."""
     from data_prep.encode import encode, load_tokenizer
 
     tokenizer, facts = load_tokenizer(context.run.tokenizer), context.upstream("tokenizer").facts
@@ -90,8 +91,28 @@ def tokens_encode(context: Context, task: int) -> Result:
                 counts.documents_in += 1
                 counts.documents_out += 1
                 counts.bytes += size_bytes
+    try:
+        search_again(context, tokenizer, map_ids(ids_path, dtype), rows)
+    except UserError:
+        ids_path.unlink()
+        raise
     save_table(rows_path, pa.table(rows))
-    return Result([ids_path, rows_path], counts)
+    return Result([ids_path, rows_path], counts, {"searched": counts.documents_in})
+
+
+def search_again(context: Context, tokenizer: Any, written: Any, rows: dict[str, list[Any]]) -> None:
+    """The ids `written` (tokens,) back into texts, and these through the patterns of scrub. `UserError` for a find."""
+    from data_prep.encode import decode
+
+    search, done = SecondSearch(context.config), 0
+    for first in range(0, len(rows["id"]), ENCODE_BATCH):
+        batch = slice(first, first + ENCODE_BATCH)
+        ends = np.cumsum(rows["tokens"][batch]) + done
+        texts = decode(tokenizer, np.split(written[done : ends[-1]], ends[:-1] - done))
+        for id, source, text in zip(rows["id"][batch], rows["source"][batch], texts, strict=True):
+            search.add(id, source, text)
+        done = int(ends[-1])
+    search.check(str(context.run.root))
 
 
 def tokens_write(context: Context, task: int) -> Result:
@@ -142,8 +163,10 @@ def write_token_files(directory: Path, source: str, rows: list[tuple[Any, Docume
 
 
 def tokens_facts(context: Context, tally: dict[str, int]) -> dict[str, Any]:
-    """Documents, bytes and tokens by side and source."""
-    facts: dict[str, Any] = {}
+    """Documents, bytes and tokens by side and source; and how much the second search for personal values looked at:
+    it found none, or the stage had failed.
+    """
+    facts: dict[str, Any] = {"search": {"searched": tally["searched"], "found": 0}}
     for side in ("train", "val"):
         for source in context.config.source:
             if token_files(context.run.tokens / side, source.name):

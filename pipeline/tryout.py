@@ -122,7 +122,7 @@ def try_lines(path: Path, settings: CleanSettings, source: SourceSettings, *, wi
 
     files = list_files(settings)
     lists = lists_of(files.get("clean.blocked_urls", ()), files.get("clean.blocked_words", ()))
-    rows = first_rows(path, replace(source, paths=[str(path)], hub=None))
+    rows = list(itertools.islice(rows_of(path, source), ROWS + 1))
     documents = [row for row in rows[:ROWS] if isinstance(row, Document)]
     looked = Cleaner(settings, {source.name: source}, *lists).look(documents)
     place = 0
@@ -142,8 +142,8 @@ def try_lines(path: Path, settings: CleanSettings, source: SourceSettings, *, wi
         yield f"the first {ROWS} rows of {path}"
 
 
-def first_rows(path: Path, source: SourceSettings) -> list[Document | Broken]:
-    """The first rows of a file, one more than are looked at. What is of no known kind is read as text."""
+def rows_of(path: Path, source: SourceSettings) -> Iterator[Document | Broken]:
+    """The rows of a file as the source's own. What is of no known kind is read as text."""
     from data_prep.finding import is_text, kind_of
     from data_prep.pages import text_rows
     from data_prep.rows import UnreadableError
@@ -154,15 +154,19 @@ def first_rows(path: Path, source: SourceSettings) -> list[Document | Broken]:
         raise UserError(f"{plain(str(path))} {what}; name a text, a page or rows: story.txt, page.html, rows.jsonl")
     if not is_text(str(path)):
         raise UserError(f"the file name {str(path)!r} is not valid UTF-8; rename the file")
+    source = replace(source, paths=[str(path)], hub=None)
     piece = {"source": source.name, "name": path.name, "path": str(path), "bytes": path.stat().st_size}
     texts = (to_document(source, f"{path.name}#{place}", row) for place, row in text_rows(path, source.encoding))
+    empty = True
     try:
-        rows = list(itertools.islice(read(source, piece) if kind_of(path.name) else texts, ROWS + 1))
+        for row in read(source, piece) if kind_of(path.name) else texts:
+            empty = False
+            yield row
     except UnreadableError as error:  # of a kind that no source reads
-        rows = [to_document(source, f"{path.name}#0", error.bad)]
-    if not rows:
+        empty = False
+        yield to_document(source, f"{path.name}#0", error.bad)
+    if empty:
         raise UserError(f"{path} holds no rows; name another file")
-    return rows
 
 
 def document_lines(document: Document, looked: Looked, place: int) -> Iterator[str]:

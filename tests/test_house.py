@@ -29,6 +29,10 @@ HOMES = {
     "fastwarc": {"data_prep/pages.py"},
     "ftfy": {"data_prep/repair.py"},
     "numba": {"data_prep/kernels.py"},
+    "phonenumbers": {"data_prep/phones.py"},
+    "presidio_analyzer": {"data_prep/persons.py"},
+    "re2": {"data_prep/pii.py"},
+    "stdnum": {"data_prep/accounts.py", "data_prep/id_checks.py"},
     "zstandard": {"data_prep/unpacking.py"},
     "tokenizers": {"data_prep/bpe.py", "data_prep/encode.py", "pretrain/sample.py"},
 }

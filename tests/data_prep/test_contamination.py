@@ -122,6 +122,16 @@ def test_the_first_set_by_name_and_the_first_place_in_the_document_are_told(tmp_
     assert [item.evaluation for item in found([numbered(0, 20), numbered(5, 20)], shared)] == ["z.jsonl", "m.jsonl"]
 
 
+def test_no_part_of_a_personal_value_is_quoted(tmp_path):
+    """Wherever the 13 words begin and end in a card's number or an address."""
+    before, after = "Pay with 4111 1111 1111 1111 or mail amy.b.c@mail.example.org", "and wait for it"
+    words = re.findall(r"\w+", f"{before} {after}")
+    for first in range(len(words) - 12):
+        against = evaluation(tmp_path, quiz=[" ".join(words[first : first + 13])])
+        (overlap,) = found([f"{before} {after} . Nothing else"], against)
+        assert not re.search(r"\d|amy|example", overlap.ngram) and "<EMAIL>" in overlap.ngram
+
+
 def test_empty_documents_nulls_and_slices(tmp_path):
     against = evaluation(tmp_path, dickens=[DICKENS])
     texts = pa.array(["", None, DICKENS, " \n", "x", DICKENS], pa.large_string())

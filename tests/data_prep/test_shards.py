@@ -19,6 +19,7 @@ from data_prep.shards import (
     cut,
     read_documents,
     row_groups,
+    shown,
 )
 
 MIB = 1 << 20
@@ -172,3 +173,19 @@ def test_a_ledger_without_rows_is_no_file_and_removes_what_an_earlier_try_left(t
         pass
     assert ledger.files == [] and list(path.parent.iterdir()) == []
     assert commonest_reason(path.parent) == commonest_reason(tmp_path / "nowhere") == ""
+
+
+@pytest.mark.parametrize("before", ["", "It begins so: ", "Many words stand before it. " * 5])
+def test_of_a_secret_that_an_excerpt_cuts_nothing_is_shown(before):
+    """A private key or a token is longer than an excerpt: its beginning matches no pattern."""
+    label = "PRIVATE " + "KEY"
+    line = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7VJTUt9Us8cKj"
+    for secret in (f"-----BEGIN {label}-----\n" + f"{line}\n" * 9, "eyJhbGciOiJIUzI1NiJ9." + line * 4):
+        said = shown((before + secret)[:EXCERPT_CHARACTERS])
+        assert said.endswith("…") and before.startswith(said.removesuffix("…"))
+
+
+def test_a_value_behind_an_escape_of_broken_json_is_not_shown():
+    row = r'{"text": "Zahlen Sie mit\n4111111111111111 oder \u5361\u53f74012888888881881, \ud83d\ude00'
+    assert shown(row) == r'{"text": "Zahlen Sie mit <CREDIT-CARD> oder 卡号<CREDIT-CARD>, \ud83d\ude00'
+    assert shown(r"\nabla f and \begin{document}") == r"\nabla f and \begin{document}"

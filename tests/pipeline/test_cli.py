@@ -47,7 +47,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         ),
         ("clean.thresholds.gopher-quality.min_words=nan", "min_words must be a number, got nan"),
         ("train.lr=1\nseed=3", "train.lr must be a number"),
-        ("scrub.kinds=['phone']", "scrub.kinds names the unknown kind 'phone', wanted email, ip, credit-card"),
+        ("scrub.kinds=['fax']", "scrub.kinds names the unknown kind 'fax', wanted secret, url-credentials, email"),
         ("launch.on='cloud'", "launch.on must be one of local, slurm, got 'cloud'"),
         ("checkpoint.async='no'", "checkpoint.async must be true or false, got the str 'no'"),
         ("checkpoint.async_=false", "unknown key checkpoint.async_; did you mean async?"),
@@ -193,7 +193,7 @@ def test_the_verbs_are_those_of_the_design() -> None:
     (verbs,) = (action.choices for action in parser()._actions if action.dest == "verb")
     assert verbs is not None
     assert " ".join(verbs) == (
-        "run plan stage attempt status cancel logs report rules try trace batch sample sync export doctor fetch"
+        "run plan stage attempt status cancel logs report rules try scrub trace batch sample sync export doctor fetch"
     )
 
 

@@ -64,7 +64,8 @@ def test_every_setting_is_identity_of_some_stage_or_execution(project: Path) -> 
     """A setting that no stage reads would change nothing when changed: the one exception is what inputs() covers."""
     said = ["clean.by_language.zh", "source.0.thresholds", "clean.thresholds"]
     overrides = [f"{place}.gopher-quality.min_words=7" for place in said]
-    config = load_config(project / "tiny.toml", [*overrides, "clean.fields.karma.min=3"])
+    overrides += ["clean.fields.karma.min=3", "source.0.scrub.max_density=0.5"]
+    config = load_config(project / "tiny.toml", overrides)
     read = {part for stage in STAGES for name in config.identity(*stage.reads) for part in name.split(".")[1:]}
     by_inputs = {"name", "paths", "hub"}  # sources enter ingest's key by the digests of what they name
     tables = [getattr(config, item.name) for item in dataclasses.fields(RunConfig)]
