@@ -19,13 +19,14 @@ EMAIL_REGIONS = rb"(?:%(local)b|%(letter)b)+@(?:%(host)b|%(letter)b)+(?:\.(?:%(h
 }
 EMAIL = re.compile(
     # not $user@, printf's %s@, a decorator behind "\n@", Python's u' before one
-    rb"(?<![A-Za-z0-9_$])(?<!%(letter)b)(?<![%%\\](?=[sdnrt]@))(?![ubrf]')"
+    rb"(?<![A-Za-z0-9_$+])(?<!%(letter)b)(?<![%%\\](?=[sdnrt]@))(?![ubrf]')"
     rb"(?!(?:git|hg)@%(host)b{1,63}(?:\.%(host)b{1,63}){1,8}[:/])"  # the account by which all log in to a code host
-    rb"(?:[A-Za-z0-9_+]|%(letter)b)%(local)b{0,63}+(?:%(letter)b%(local)b{0,63}+){0,63}+"
-    rb"@(?:(?:%(host)b{1,63}+|%(letter)b){1,63}\.){1,8}"
+    rb"(?:[A-Za-z0-9_+]|%(letter)b)(?:%(local)b|%(letter)b){0,63}+"
+    rb"@(?:(?:%(host)b|%(letter)b){1,63}+\.){1,8}"
     rb"(?:[A-Za-z]{2,24}(?=E<g)|"  # in POD, where E<gt> is >
     rb"(?:xn--[A-Za-z0-9-]{1,59}|(?:[A-Za-z]|%(letter)b){2,24})"
-    rb"(?![A-Za-z0-9(]|_[A-Za-z0-9]|\.[A-Za-z]{2}))"  # source code: a@b.sum(
+    rb"(?![A-Za-z0-9]|_[A-Za-z0-9]|\.[A-Za-z]{2}"
+    rb"|(?<!\.(?:com|org|net|edu|gov))(?<!\.(?:cn|de|uk|fr|jp|ru|io))\())"  # source code: a@b.sum(
     % {b"local": LOCAL, b"host": HOST, b"letter": LETTER}
 )
 # Last labels that are file names or systemd units: image@2x.png, getty@tty1.service
@@ -89,6 +90,13 @@ COMMON_DOMAIN = re.compile(
     b"hu|ro|gr|pt|ua|ie|nz|za|mx|ar|cl|tw|hk|sg|il|tr",
     re.IGNORECASE,
 )
+# "look at this dot com bubble", "visit us at example dot com": words that stand before and behind at in prose
+PROSE = re.compile(
+    rb"(?:.*[ .])?(?:me|us|him|them|it|look(?:s|ed|ing)?|work(?:s|ed|ing)?|visit|available|online|sold|hosted|found)"
+    rb" at .*|.* at (?:a|an|the|th[ei]s|that|those|each|every|any|some|one|first|last|all|its|his|her|our|your|their|my"
+    rb"|least|most|which|what)(?: dot |\.).*",
+    re.IGNORECASE | re.DOTALL,
+)
 SPOKEN = re.compile(r" (?:at|AT) | @ |@")
 
 
@@ -103,6 +111,8 @@ def spoken_address(text: str) -> str:
         DOT, b".", re.sub(WEAK_AT, b"@", re.sub(AT, b"@", data, flags=re.I), count=1, flags=re.I), flags=re.I
     )
     if not EMAIL.fullmatch(address):
+        return ""
+    if PROSE.fullmatch(data):
         return ""
     if SPOKEN.search(text) and not COMMON_DOMAIN.fullmatch(address.rpartition(b".")[2]):
         return ""
@@ -168,33 +178,23 @@ def telling_ipv4(text: str) -> str:
     return "" if small and text not in ("8.8.8.8", "8.8.4.4") else public_ipv4(text)
 
 
+SEPARATORS = str.maketrans("", "", ":-.")
+
+
 def mac_address(text: str) -> str:
-    """Twelve lower-case hexadecimal digits, or "" of no device's: all pairs equal, a date with its time
-    (19-11-05-23-59-10), or numbers in rising order, as lotteries have them.
+    """Twelve lower-case hexadecimal digits, or "" of no device's: all pairs equal, or decimal digits between hyphens,
+    as dates, lotteries and tables have them, and one address in 300.
 
     >>> mac_address("00-00-5E-00-53-AF"), mac_address("ff:ff:ff:ff:ff:ff"), mac_address("03-08-17-25-33-48")
     ('00005e0053af', '', '')
     """
-    digits = re.sub(r"\W", "", text).lower()
-    pairs = [digits[start : start + 2] for start in range(0, 12, 2)]
-    if len(set(pairs)) == 1:
-        return ""
-    if digits.isdigit() and "-" in text:
-        _, month, day, hour, minute, second = (int(pair) for pair in pairs)
-        date = 1 <= month <= 12 and 1 <= day <= 31 and hour < 24 and minute < 60 and second < 60
-        if date or pairs == sorted(set(pairs)):
-            return ""
-    return digits
+    digits = text.translate(SEPARATORS).lower()
+    return "" if digits == digits[:2] * 6 or (digits.isdigit() and "-" in text) else digits
 
 
 QUAD = rb"(?<![\w.])(?<![A-Za-z]-)[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?!\w|\.[0-9])"
-NUMBER, QUADS = rb"[0-9]+", rb"[0-9]+(?:\.[0-9]+){3,}"
+QUADS = rb"[0-9]+(?:\.[0-9]+){3,}"
 ANY_QUAD = rb"[0-9]\.[0-9]+\.[0-9]+\.[0-9]"
-TELLING = rb"(?:[3-9][0-9]|[12][0-9][0-9])"  # one of the numbers at least, where they add up to 128
-TELLING_QUADS = (
-    rb"%(t)b(?:\.%(n)b){3,}|%(n)b\.%(t)b(?:\.%(n)b){2,}|%(n)b\.%(n)b\.%(t)b(?:\.%(n)b)+|%(n)b\.%(n)b\.%(n)b\.%(t)b"
-    rb"(?:\.%(n)b)*|8\.8\.(?:8\.8|4\.4)(?:\.%(n)b)*" % {b"t": TELLING, b"n": NUMBER}
-)
 NO_VERSION = b"".join(
     rb"(?<!%b[^\w]{%d})" % (word, width)
     for word in rb"version versions release firmware build revision section chapter driver".split()
@@ -207,6 +207,8 @@ ADDRESS_WORDS = (
 )
 # The last line of a certificate or key in hexadecimal, where the line before ends in a colon
 NOT_BEHIND_A_LINE = b"".join(rb"(?<![0-9a-f]:\n {%d})" % width for width in range(25))
+# No part of a longer number, but behind the colon of a word: IP:2606:4700::1111
+ALONE = rb"(?<![\w.-])(?<!::)" + b"".join(rb"(?<!\b[0-9A-Fa-f]{%d}:)" % width for width in range(1, 5))
 HEXTET = rb"[0-9a-f]{1,4}"
 # What IANA has given out of 2000::/3: nothing else can be in use, and dates and clocks rarely begin so
 ALLOCATED = rb"2(?:00[1-3]|[468ac][0-3][0-9a-f])"
@@ -214,9 +216,9 @@ ALLOCATED = rb"2(?:00[1-3]|[468ac][0-3][0-9a-f])"
 RECOGNIZERS = (
     Recognizer(
         "url-credentials",
-        rb"[A-Za-z]://[^\s/@:<>\"'`?]+:[^\s/<>\"`?]+@",
+        rb"[A-Za-z]://[^\s/@:<>\"'`?]*:[^\s/<>\"`?]+@",
         re.compile(
-            rb"(?<=\w://)(?P<value>[^\s/@:<>\"'`?]{1,64}:(?!\d{1,5}[#,;])[^\s/@<>\"`?]{1,256}"
+            rb"(?<=\w://)(?P<value>[^\s/@:<>\"'`?]{0,64}:(?!\d{1,5}[#,;])[^\s/@<>\"`?]{1,256}"
             rb"(?:@[^\s/@<>\"'`?,;]{1,64})?)@"
         ),
         url_credentials,
@@ -235,7 +237,7 @@ RECOGNIZERS = (
         rb"\b(?:[0-9A-Fa-f]{2}:){5,}[0-9A-Fa-f]{2}|\b(?:[0-9A-Fa-f]{2}-){5,}[0-9A-Fa-f]{2}|"
         rb"\b[0-9A-Fa-f]{4}\.[0-9A-Fa-f]{4}\.[0-9A-Fa-f]{4}\b",
         re.compile(
-            rb"(?<![\w.:-])" + NOT_BEHIND_A_LINE + rb"(?:[0-9a-f]{2}(?:(?::[0-9a-f]{2}){5}|(?:-[0-9a-f]{2}){5})|"
+            rb"(?<![\w.:*-])" + NOT_BEHIND_A_LINE + rb"(?:[0-9a-f]{2}(?:(?::[0-9a-f]{2}){5}|(?:-[0-9a-f]{2}){5})|"
             rb"(?=[0-9.]{0,13}[a-f])[0-9a-f]{4}(?:\.[0-9a-f]{4}){2})(?!\w|[.:-][0-9a-z]|:\s)",
             re.IGNORECASE,
         ),
@@ -244,7 +246,7 @@ RECOGNIZERS = (
     ),
     Recognizer(
         "ip",
-        TELLING_QUADS,
+        QUADS,
         re.compile(NO_VERSION + QUAD, re.I),
         telling_ipv4,
         "is not public, or a version",
@@ -260,23 +262,31 @@ RECOGNIZERS = (
     ),
     Recognizer(
         "ip",
-        rb"(?i)" + ADDRESS_WORDS + rb"(?:[^\n0-9]*" + QUADS + rb")+",
+        QUADS,
         re.compile(NO_VERSION + QUAD, re.I),
         public_ipv4,
         "is not public, or a version",
-        re.compile(ADDRESS_WORDS, re.I),
+        re.compile(rb"(?<!<)" + ADDRESS_WORDS + rb"[^\n0-9]{0,64}+(?:" + QUADS + rb"[^\n0-9]{0,64}+)*\Z", re.I),
         ANY_QUAD,
     ),
     Recognizer(
         "ip",
         rb"(?i)\b" + ALLOCATED + rb":[0-9a-f:]*",
         re.compile(
-            rb"(?<![\w:.-])%(begin)b(?:(?::%(h)b){7}|(?::%(h)b){0,5}::%(h)b(?::%(h)b){0,5}|(?::%(h)b){1,6}::)"
+            ALONE + rb"%(begin)b(?:(?::%(h)b){7}|(?::%(h)b){0,5}::%(h)b(?::%(h)b){0,5}|(?::%(h)b){1,6}::)"
             rb"(?!\w|:[0-9a-f])" % {b"begin": ALLOCATED, b"h": HEXTET},
             re.IGNORECASE,
         ),
         public_address,
         "is not public",
+    ),
+    Recognizer(  # of any network, written out: too long, and with letters, to be much else
+        "ip",
+        rb"(?i)\b[0-9a-f]{3,4}(?::[0-9a-f]{3,4}){7,}",
+        re.compile(ALONE + rb"(?=[0-9:]{0,38}[a-f])[0-9a-f]{3,4}(?::[0-9a-f]{3,4}){7}(?![\w:])", re.IGNORECASE),
+        public_address,
+        "is not public",
+        hint=rb"(?i)[0-9a-f]{3}:[0-9a-f]{3,4}:[0-9a-f]{3,4}:",
     ),
 )
 

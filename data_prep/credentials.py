@@ -45,7 +45,6 @@ TOKENS: dict[str, bytes] = {
     "SendGrid": rb"SG\." + URL64 + rb"{22}\." + URL64 + rb"{43}",
     "Twilio": rb"(?:SK|AC)" + HEX + rb"{32}",
     "Mailgun": rb"key-" + HEX + rb"{32}",
-    "Mailchimp": HEX + rb"{32}-us[0-9]{1,2}",
     "DigitalOcean": rb"do[oprt]_v1_" + HEX + rb"{64}",
     "Databricks": rb"dapi" + HEX + rb"{32}(?:-[0-9])?",
     "Shopify": rb"shp(?:at|ca|pa|ss)_[A-Fa-f0-9]{32}",
@@ -61,14 +60,17 @@ TOKENS: dict[str, bytes] = {
     "Sentry": rb"sntrys_" + URL64 + rb"{60,250}",
     "Supabase": rb"sbp_" + HEX + rb"{40}",
     "HashiCorp Vault": rb"hv[bs]\." + URL64 + rb"{90,200}",
-    "Telegram bot": rb"[0-9]{8,10}:AA" + URL64 + rb"{33}",
     "Discord webhook": rb"discord(?:app)?\.com/api/webhooks/[0-9]{17,20}/" + URL64 + rb"{60,72}",
     "Azure storage": rb"AccountKey=[A-Za-z0-9+/]{86}==",
     "Azure shared access signature": rb"sig=[A-Za-z0-9+/%]{43,80}(?:%3[Dd]|=)",
-    "Microsoft Entra": WORD + rb"[A-Za-z0-9_~.]{2}[0-9]Q~[A-Za-z0-9_~.-]{31,34}",
     "age": rb"AGE-SECRET-KEY-1[QPZRY9X8GF2TVDW0S3JN54KHCE6MUA7L]{58}",
 }
-ANY_TOKEN = rb"(?:" + rb"|".join(TOKENS.values()) + rb")"
+# Those that begin like any word, and what is in them alone
+INNER_TOKENS: dict[str, tuple[bytes, bytes]] = {
+    "Mailchimp": (HEX + rb"{32}-us[0-9]{1,2}", rb"[0-9a-f]-us[0-9]"),
+    "Telegram bot": (rb"[0-9]{8,10}:AA" + URL64 + rb"{33}", rb"[0-9]:AA" + URL64),
+    "Microsoft Entra": (WORD + rb"[A-Za-z0-9_~.]{2}[0-9]Q~[A-Za-z0-9_~.-]{31,34}", rb"[0-9]Q~"),
+}
 
 
 def uncounted(pattern: bytes) -> bytes:
@@ -114,7 +116,7 @@ def discord_token(text: str) -> str:
 
 def private_key(text: str) -> str:
     """The block (RFC 7468) as it stands, or "" where nothing in it is long enough to be a key: a manual's dots."""
-    return text if re.search(r"[A-Za-z0-9+/]{40}", text) else ""
+    return text if re.search(r"[A-Za-z0-9+/]{24}", text) else ""
 
 
 # --- wallets --------------------------------------------------------------------------------------------------------
@@ -159,9 +161,18 @@ def bech32(text: str) -> str:
 
 
 def ethereum(text: str) -> str:
-    """Forty hexadecimal digits behind 0x, in lower case. The checksum in the case of the letters (EIP-55) is not
-    looked at: keccak-256 in Python would take a hundred times as long as all else."""
+    """Forty hexadecimal digits behind 0x, in lower case, or "" of a row of zeros."""
     return token(text).lower()
+
+
+def mixed_ethereum(text: str) -> str:
+    """As `ethereum`, but "" where the letters are all of one case, as keys and hashes have them. Whether the cases are
+    the checksum (EIP-55) is not looked at: keccak-256 in Python would take a hundred times as long as all else.
+
+    >>> mixed_ethereum("0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed") != "", mixed_ethereum("0x" + "12ab" * 10)
+    (True, '')
+    """
+    return "" if text == text.lower() or text[2:] == text[2:].upper() else ethereum(text)
 
 
 # --- product keys ---------------------------------------------------------------------------------------------------
@@ -178,15 +189,16 @@ GROUPS = rb"\b[A-Z0-9]{5}(?:-[A-Z0-9]{5}){4}\b"
 LONE = rb"(?<![A-Za-z0-9_-])%b(?![A-Za-z0-9_]|-[A-Za-z0-9])"  # no part of something longer
 MICROSOFT = rb"[BCDFGHJKMNPQRTVWXY2346789]{5}"  # without what is read wrongly: A E I L O S U Z 0 1 5
 
+
+def tokens(forms: bytes, hint: bytes) -> Recognizer:
+    value = re.compile(rb"(?<![A-Za-z0-9_])(?:" + forms + rb")(?![A-Za-z0-9_])")
+    wants = "is a placeholder, or too long or short"
+    return Recognizer("secret", rb"\b(?:" + forms + rb")", value, token, wants, hint=hint)
+
+
 RECOGNIZERS = (
-    Recognizer(
-        "secret",
-        rb"\b" + ANY_TOKEN,
-        re.compile(rb"(?<![A-Za-z0-9_])" + ANY_TOKEN + rb"(?![A-Za-z0-9_])"),
-        token,
-        "is a placeholder, or too long or short",
-        hint=rb"\b" + uncounted(ANY_TOKEN),
-    ),
+    tokens(rb"|".join(TOKENS.values()), rb"\b(?:" + uncounted(rb"|".join(TOKENS.values())) + rb")"),
+    *(tokens(form, hint) for form, hint in INNER_TOKENS.values()),
     Recognizer(
         "secret",
         rb"(?i)secret[_ ]?access[_ ]?key[\"']?\s*(?:=>?|:|\s)\s*[\"']?[A-Za-z0-9/+]{40}",
@@ -196,14 +208,16 @@ RECOGNIZERS = (
         ),
         token,
         "is a placeholder",
+        hint=rb"(?i)secret[_ ]?access[_ ]?key",
     ),
     Recognizer(
         "secret",
-        rb"-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----(?:-{0,4}[^<>-])+"
-        rb"-----END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----",
-        re.compile(
-            rb"-----BEGIN [A-Z0-9 ]{0,32}PRIVATE KEY(?: BLOCK)?-----(?:[^<>-]|-(?!----)){40,16384}+"
-            rb"-----END [A-Z0-9 ]{0,32}PRIVATE KEY(?: BLOCK)?-----"
+        rb"-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----(?:-{0,4}[^-])+"
+        rb"(?:-----END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----)?",
+        re.compile(  # quoted in mail, too; and as many lines as there are of one whose end was cut off
+            rb"-----BEGIN [A-Z0-9 ]{0,32}PRIVATE KEY(?: BLOCK)?-----"
+            rb"(?:(?:[^-]|-(?!----)){40,16384}+-----END [A-Z0-9 ]{0,32}PRIVATE KEY(?: BLOCK)?-----"
+            rb"|(?:[\s>|]{1,8}[A-Za-z0-9+/=]{16,128}+(?![A-Za-z0-9+/=])){1,256}+)"
         ),
         private_key,
         "holds no key",
@@ -212,7 +226,7 @@ RECOGNIZERS = (
     Recognizer(
         "secret",
         rb"\beyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+",
-        re.compile(rb"(?<![\w.-])eyJ[\w-]{8,4096}+\.[\w-]{2,8192}+\.[\w-]{16,2048}+"),
+        re.compile(rb"(?<![\w.-])eyJ[\w-]{8,4096}+\.[\w-]{2,12288}+\.[\w-]{16,4096}+"),
         web_token,
         "its header names no algorithm (RFC 7515)",
     ),
@@ -222,6 +236,7 @@ RECOGNIZERS = (
         re.compile(LONE % rb"[MNO][A-Za-z0-9_-]{23,27}\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]{27,38}"),
         discord_token,
         "its first part is no number in base64",
+        hint=rb"\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]{27}",
     ),
     Recognizer(
         "secret",  # Bitcoin's wallet import format and extended private keys (BIP-32)
@@ -256,8 +271,20 @@ RECOGNIZERS = (
         "crypto-wallet",
         rb"\b0x[0-9a-fA-F]{40}\b",
         re.compile(LONE % rb"0x[0-9a-fA-F]{40}"),
+        mixed_ethereum,
+        "has letters of one case alone, or is nearly all zeros",
+    ),
+    Recognizer(
+        "crypto-wallet",
+        rb"\b0x[0-9a-fA-F]{40}\b",
+        re.compile(LONE % rb"0x[0-9a-fA-F]{40}"),
         ethereum,
         "is nearly all zeros",
+        re.compile(
+            rb"\beth|ether|wallet|contract|\baddr|\btoken|\berc-?[0-9]|\b(?:send|sent|donat|pay|account|recipient|owner)"
+            rb"|\xe9\x92\xb1\xe5\x8c\x85|\xe5\x9c\xb0\xe5\x9d\x80",  # Chinese: wallet, address
+            re.I,
+        ),
     ),
     Recognizer(
         "crypto-wallet",
@@ -276,7 +303,7 @@ RECOGNIZERS = (
         product_key,
         "is words",
         re.compile(
-            rb"(?:\bkeys?\b|serial|licen[cs]e|activat|registration|\xe5\xaf\x86\xe9\x92\xa5|\xe5\xba\x8f\xe5\x88\x97)",
+            rb"(?<![<-])(?:\bkeys?\b|serial|licen[cs]e|activat|registration|\xe5\xaf\x86\xe9\x92\xa5|\xe5\xba\x8f\xe5\x88\x97)",
             re.I,
         ),
     ),

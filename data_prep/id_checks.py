@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime
 import re
 from functools import cache
+from operator import mul
 from typing import Any
 
 
@@ -19,8 +20,11 @@ def module(name: str) -> Any:
     return get_cc_module(*name.split(".", 1))
 
 
+SEPARATORS = str.maketrans("", "", " ./()-")
+
+
 def compact(text: str) -> str:
-    return re.sub("[ ./()-]", "", text).upper()
+    return text.translate(SEPARATORS).upper()
 
 
 def by_stdnum(name: str, text: str) -> str:
@@ -36,6 +40,36 @@ def by_stdnum(name: str, text: str) -> str:
         return str(module(name).validate(number)) if len(set(number)) > 1 else ""
     except ValidationError:
         return ""
+
+
+PUBLISHED = {"078051120", "219099999", "457555462"}  # in a wallet, a leaflet and advertisements: nobody's any more
+
+
+def american(text: str) -> str:
+    """A Social Security number: all areas are given out but 000, 666 and 900 to 999, and no part is nought (SSA).
+
+    >>> american("536-90-4399"), american("666-90-4399")
+    ('536904399', '')
+    """
+    number = compact(text)
+    area = number[:3] not in ("000", "666") and number[0] != "9"
+    given = area and number[3:5] != "00" and number[5:] != "0000" and number not in PUBLISHED
+    return number if given and len(set(number)) > 1 else ""
+
+
+def brazilian(text: str) -> str:
+    """A taxpayer number: its last two digits are remainders by eleven, ten of which is written as nought.
+
+    >>> brazilian("390.533.447-05"), brazilian("390.533.447-15")
+    ('39053344705', '')
+    """
+    number = compact(text)
+    digits = [int(digit) for digit in number]
+    for size in (9, 10):
+        total = sum(map(mul, digits, range(size + 1, 1, -1)))
+        if total * 10 % 11 % 10 != digits[size]:
+            return ""
+    return number if len(set(number)) > 1 else ""
 
 
 def finnish(text: str) -> str:

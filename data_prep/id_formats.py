@@ -22,6 +22,7 @@ class Id:
     shape: str = ""
     words: str = ""
     named: str = ""
+    hint: str = ""  # something rarer that is in every `shape`
 
 
 DAY = "(?:0[1-9]|[12][0-9]|3[01])"
@@ -40,7 +41,7 @@ IDS = (
     Id(
         "us-ssn",
         "Social Security numbers (United States)",
-        "us.ssn",
+        id_checks.american,
         r"[0-8]\d{2}-\d{2}-\d{4}",
         "SSNs?|social security|soc sec",
         r"[0-8]\d{2}[ -]?\d{2}[ -]?\d{4}",
@@ -49,7 +50,7 @@ IDS = (
         "uk-nino",
         "National Insurance numbers (United Kingdom)",
         id_checks.british,
-        r"[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z][ -]?\d{2}[ -]?\d{2}[ -]?\d{2}[ -]?[A-D]",
+        r"[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z](?: \d{2} \d{2} \d{2} | \d{6} |-\d{2}-\d{2}-\d{2}-|-\d{6}-)[A-D]",
         "NINO|national insurance|NI number|NI no",
         r"(?i:[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z][ -]?\d{2}[ -]?\d{2}[ -]?\d{2}(?:[ -]?[A-D])?)",
     ),
@@ -64,7 +65,7 @@ IDS = (
     Id(
         "br-cpf",
         "taxpayer numbers (Brazil)",
-        "br.cpf",
+        id_checks.brazilian,
         r"\d{3}\.\d{3}\.\d{3}-\d{2}",
         "CPF|cadastro de pessoas? físicas?",
         r"\d{3}[. ]?\d{3}[. ]?\d{3}[ -]?\d{2}",
@@ -244,6 +245,7 @@ IDS = (
         "tax codes of persons (Italy)",
         "it.codicefiscale",
         r"(?i:[A-Z]{3} ?[A-Z]{3} ?\d{2}[A-EHLMPRST][0-7LMNPQRST][0-9LMNPQRSTUV] ?[A-Z][0-9LMNPQRSTUV]{3} ?[A-Z])",
+        hint=r"\d{2}(?i:[A-EHLMPRST][0-7LMNPQRST][0-9LMNPQRSTUV] ?[A-Z][0-9LMNPQRSTUV]{3})",
     ),
     Id(
         "jp-my-number",
@@ -272,6 +274,7 @@ IDS = (
         "population register codes (Mexico)",
         "mx.curp",
         rf"(?i:[A-Z][AEIOUX][A-Z]{{2}}\d{{2}}{MONTH}{DAY}[HMX][A-Z]{{5}}[0-9A-Z]\d)",
+        hint=r"\d{6}(?i:[HMX][A-Z]{5})",
     ),
     Id(
         "my-nric",

@@ -64,13 +64,14 @@ def spelled(words: str) -> bytes:
     return encoded("(?i:" + "|".join(border(word[0]) + word + border(word[-1]) for word in words.split("|")) + ")")
 
 
-def telling(kind: str, shape: str, valid: Callable[[str], str], wants: str) -> Recognizer:
+def telling(kind: str, shape: str, valid: Callable[[str], str], wants: str, hint: str) -> Recognizer:
     """For a format that no other number has."""
     expression = shape.encode()
     # groups between spaces: no part of a longer row of numbers
-    before, after = (rb"(?<![0-9] )", rb"(?! [0-9])") if " " in shape else (b"", b"")
+    row_before, row_after = rb"(?<![0-9] )(?<![0-9][A-F][ \n])", rb"(?! [0-9]|\n[0-9]{2,3}[0-9A-F]{1,2}\b)"
+    before, after = (row_before, row_after) if " " in shape else (b"", b"")
     value = re.compile(BEFORE + before + rb"(?:" + expression + rb")" + after + AFTER)
-    return Recognizer(kind, rb"\b(?:" + expression + rb")\b", value, valid, wants)
+    return Recognizer(kind, rb"\b(?:" + expression + rb")\b", value, valid, wants, hint=hint.encode())
 
 
 def named(kind: str, words: str, gap: bytes, shape: str, valid: Callable[[str], str], wants: str) -> Recognizer:
@@ -85,7 +86,7 @@ def recognizers(row: Id) -> Iterator[Recognizer]:
     valid = partial(id_checks.by_stdnum, row.valid) if isinstance(row.valid, str) else row.valid
     wants = f"fails the check of {row.what}"
     if row.shape:
-        yield telling(row.kind, row.shape, valid, wants)
+        yield telling(row.kind, row.shape, valid, wants, row.hint)
     if row.words:
         yield named(row.kind, row.words, GAP, row.named, valid, wants)
 

@@ -26,7 +26,8 @@ BEFORE, BEHIND = 1 << 10, 16 << 10  # bytes around a window that values in it ma
 REACH = 1 << 10  # bytes around a replaced value in which there may be others that were none beside it
 # In source code the letter or digits of an escape are no part of the value behind it: "call\n4111 1111 1111 1111"
 ESCAPES = re.compile(rb"\\(?:[nrt]|u[0-9A-Fa-f]{4})")
-AHEAD = 2  # bytes behind a region that a look-ahead may see
+ESCAPED = rb"\\x[0-9A-Fa-f]{2}|\\."  # in an expression
+AHEAD = 8  # bytes behind a region that a look-ahead may see
 PRECEDENCE = {kind: number for number, kind in enumerate(KINDS)}
 
 
@@ -62,6 +63,24 @@ def recognizers_of(settings: ScrubSettings) -> list[Recognizer]:
     )
 
 
+def any_digits(expression: bytes) -> bytes:
+    """The expression with every digit for each that it names: shapes alone are few, and each new digit of a number
+    would lead the automaton into a new state.
+
+    >>> any_digits(rb"\\b4[0-5]{3}[- ]x{2,3}\\x80")
+    b'\\\\b[0-9][0-90-5]{3}[- ]x{2,3}\\\\x80'
+    """
+
+    def wider(token: re.Match[bytes]) -> bytes:
+        text = token[0]
+        if text.isdigit():
+            return b"[0-9]"
+        names_digits = text[:1] == b"[" and text[1:2] != b"^" and re.search(rb"\d", re.sub(ESCAPED, b"", text))
+        return b"[0-9" + text[1:] if names_digits else text
+
+    return re.sub(ESCAPED + rb"|\{[0-9,]+\}|\[(?:\\.|[^\]\\])+\]|[0-9]", wider, expression)
+
+
 def over_bytes(memory: int = 8 << 20) -> re2.Options:
     """RE2 over bytes, with so many bytes for the states that it meets; when they are full it begins anew."""
     options = re2.Options()
@@ -87,7 +106,7 @@ class Scrubber:
         self._disguises = re2.compile(DISGUISES)
         by_hint: dict[bytes, list[int]] = {}
         for number, recognizer in enumerate(self.recognizers):
-            by_hint.setdefault(recognizer.hint or recognizer.regions, []).append(number)
+            by_hint.setdefault(recognizer.hint or any_digits(recognizer.regions), []).append(number)
         self._by_hint = list(by_hint.values())  # numbers of recognizers
         self._hints = re2.Set.SearchSet(over_bytes(64 << 20))
         for hint in by_hint:
@@ -170,22 +189,35 @@ class Scrubber:
         return apart(sorted(candidates, key=lambda found: PRECEDENCE[found.kind]), len(data))
 
     def _candidates(self, data: bytes, begin: int, end: int) -> Iterator[Found]:
-        """All that a recognizer looks at and that begins in the window, by precedence; some may overlap."""
+        """All that a recognizer looks at and that begins in the window, by precedence; some may overlap. First in the
+        text without its disguises, then in the text as it stands."""
         low, high = max(begin - BEFORE, 0), end + BEHIND
         while low and data[low] & 0xC0 == 0x80:  # inside a character
             low -= 1
         while high < len(data) and data[high] & 0xC0 == 0x80:
             high += 1
-        text, folded = data[low:high], None
+        text = data[low:high]
         if b"\\" in text:
             text = ESCAPES.sub(lambda escape: b"\\".ljust(len(escape[0])), text)
-        if not text.isascii() and self._disguises.search(text):
-            folded = fold(text)
-            text = folded.data
+        taken = bytearray(len(text))  # 1 where a value was found
+        ways = [fold(text), None] if not text.isascii() and self._disguises.search(text) else [None]
+        for folded in ways:
+            for start, stop, recognizer, value in self._search(folded.data if folded else text):
+                if folded:
+                    start, stop = folded.original(start, stop)
+                if taken.find(1, start, stop) >= 0:
+                    continue
+                if value:
+                    taken[start:stop] = b"\1" * (stop - start)
+                if begin <= low + start < end:
+                    yield Found(low + start, low + stop, recognizer.kind, value, recognizer.wants)
+
+    def _search(self, text: bytes) -> Iterator[tuple[int, int, Recognizer, str]]:
+        """(start, end, recognizer, canonical form or "") of each candidate."""
         hints = self._hints.Match(text)
         if not hints:
             return
-        taken = bytearray(len(text))  # 1 where a value was found
+        taken = bytearray(len(text))
         for number in sorted(number for hint in hints for number in self._by_hint[hint]):
             recognizer = self.recognizers[number]
             for region in self._regions[number].finditer(text):
@@ -193,10 +225,7 @@ class Scrubber:
                 for start, stop, value in values_in(text, recognizer, first, last, taken):
                     if value:
                         taken[start:stop] = b"\1" * (stop - start)
-                    if folded:
-                        start, stop = folded.original(start, stop)
-                    if begin <= low + start < end:
-                        yield Found(low + start, low + stop, recognizer.kind, value, recognizer.wants)
+                    yield start, stop, recognizer, value
 
 
 def values_in(

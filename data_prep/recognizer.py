@@ -37,7 +37,7 @@ class Recognizer:
     `regions` is searched by RE2, in time linear in the text, and must take in each value whole; it may find more. Only
     where `hint` is found: the hints of all recognizers are looked for at once, by one automaton, that has few states
     where they begin at a border of words and count nothing.
-    `value` is searched by `re` inside a region, with look-arounds (two bytes behind the region can be seen): each of
+    `value` is searched by `re` inside a region, with look-arounds (eight bytes behind the region can be seen): each of
     its quantifiers is bounded, so that a try costs at most a constant. Its group `value`, or else all of it, is the
     value.
     """
@@ -48,4 +48,4 @@ class Recognizer:
     valid: Callable[[str], str]  # a value's canonical form, equal for all its spellings; "" of what is none
     wants: str  # ends "looks like one, but ..."
     context: re.Pattern[bytes] | None = None  # must be found in the `CONTEXT_BYTES` before the value
-    hint: bytes = b""  # RE2 syntax: something that is in every region; "" for the regions' own expression
+    hint: bytes = b""  # RE2 syntax: something that is in every region; "" for the regions' own with any digits

@@ -41,7 +41,7 @@ def scrubbed_texts(path: Path, source: SourceSettings, settings: ScrubSettings, 
     scrubber = scrubber_for(settings, key)
     for row in rows_of(path, source):
         if isinstance(row, Broken):
-            raise UserError(f"{plain(row.id.partition(':')[2])} is no document: {row.reason}")
+            raise UserError(f"{plain(shown(row.id.partition(':')[2]))} is no document: {row.reason}")
         yield scrubber.scrub(row.text).text
 
 
@@ -49,7 +49,7 @@ def explained(path: Path, source: SourceSettings, settings: ScrubSettings, key: 
     """Of each document of a file every candidate, and what happens to it; at the end the sums of all."""
     scrubber, replaced, kept = scrubber_for(settings, key), Counter[str](), Counter[str]()
     for row in rows_of(path, source):
-        name = plain(row.id.partition(":")[2])
+        name = plain(shown(row.id.partition(":")[2]))
         if isinstance(row, Broken):
             yield from (f"{name}: is no document: {row.reason}; {plain(shown(row.excerpt))}", "")
             continue

@@ -94,21 +94,32 @@ def scrub(context: Context, task: int) -> Result:
 
 
 def scrub_fields(meta: str, scrubber: Scrubber) -> tuple[str, Counter[str]]:
-    """The fields beside a text, all but their names scrubbed, and the values in them by kind."""
+    """The fields beside a text scrubbed, their names too, and the values in them by kind. A field's name is the word
+    before its value: {"phone": "6502530000"}."""
     found: Counter[str] = Counter()
 
-    def change(value: Any) -> Any:
+    def text_of(name: str, value: str) -> str:
+        before = f"{name}: " if name else ""
+        scrubbed = scrubber.scrub(before + value)
+        if not scrubbed.text.startswith(before):  # the name itself is personal, and was counted where it stands
+            scrubbed = scrubber.scrub(value)
+            before = ""
+        found.update(scrubbed.found)
+        return scrubbed.text[len(before) :]
+
+    def change(name: str, value: Any) -> Any:
         if isinstance(value, dict):
-            return {name: change(inner) for name, inner in value.items()}
+            return {text_of("", key): change(key, inner) for key, inner in value.items()}
         if isinstance(value, list):
-            return [change(inner) for inner in value]
+            return [change(name, inner) for inner in value]
+        if isinstance(value, float) and value.is_integer():  # as pandas writes whole numbers beside missing ones
+            value = int(value)
         if isinstance(value, str | int) and not isinstance(value, bool):  # a number may be that of a phone
-            scrubbed = scrubber.scrub(str(value))
-            found.update(scrubbed.found)
-            return scrubbed.text if scrubbed.found else value
+            scrubbed = text_of(name, str(value))
+            return scrubbed if scrubbed != str(value) else value
         return value
 
-    fields = change(orjson.loads(meta))
+    fields = change("", orjson.loads(meta))
     return (orjson.dumps(fields, option=orjson.OPT_SORT_KEYS).decode() if found else meta), found
 
 

@@ -31,6 +31,7 @@ HOMES = {
     "numba": {"data_prep/kernels.py"},
     "phonenumbers": {"data_prep/phones.py"},
     "presidio_analyzer": {"data_prep/persons.py"},
+    "spacy": {"data_prep/persons.py"},
     "re2": {"data_prep/pii.py"},
     "stdnum": {"data_prep/accounts.py", "data_prep/id_checks.py"},
     "zstandard": {"data_prep/unpacking.py"},

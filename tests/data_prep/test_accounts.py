@@ -10,9 +10,10 @@ import random
 import re
 
 import pytest
+from stdnum import iban as stdnum_iban
 from stdnum import luhn as stdnum_luhn
 
-from data_prep.accounts import IBAN_LENGTHS, NETWORKS, card, luhn
+from data_prep.accounts import IBAN_STRUCTURES, NETWORKS, card, iban, luhn
 from data_prep.pii import Scrubber
 from data_prep.settings import ScrubSettings
 
@@ -243,7 +244,7 @@ def test_every_country_of_the_registry_has_its_length():
     """Account numbers of the structure in python-stdnum's copy of the registry, with every pair of check digits."""
     table = (importlib.resources.files("stdnum") / "iban.dat").read_text()
     structures = dict(re.findall(r'^([A-Z]{2}) .*bban="([^"]*)"', table, re.MULTILINE))
-    assert IBAN_LENGTHS.keys() == structures.keys()
+    assert IBAN_STRUCTURES.keys() == structures.keys()
     for country, structure in structures.items():
         account = "".join(
             {"n": "7", "a": "B", "c": "D"}[letter] * int(size)
@@ -254,6 +255,28 @@ def test_every_country_of_the_registry_has_its_length():
             digits = int("".join(str(int(place, 36)) for place in account + number[:4]))
             assert bool(found(number)) == (digits % 97 == 1), number
             assert not [value for value in found(number + "0") if value[0] == "iban"]
+
+
+def test_structures_and_check_digits_agree_with_python_stdnum():
+    """Random account numbers with the right check digits: of their country's structure, and with one place changed."""
+    draw, letters = random.Random(6), "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+    characters = {"n": "0123456789", "a": letters, "c": "0123456789" + letters}
+    answers = []
+    for country, structure in IBAN_STRUCTURES.items():
+        for _ in range(60):
+            account = [
+                draw.choice(characters[kind])
+                for size, kind in re.findall(r"(\d+)([nac])", structure)
+                for _ in range(int(size))
+            ]
+            if draw.random() < 0.6:
+                account[draw.randrange(len(account))] = draw.choice(characters["c"])
+            digits = int("".join(str(int(place, 36)) for place in "".join(account) + country + "00"))
+            number = f"{country}{98 - digits % 97:02}{''.join(account)}"
+            assert iban(number) == (number if stdnum_iban.is_valid(number, check_country=False) else ""), number
+            answers.append(bool(iban(number)))
+            assert not iban(f"{country}{97 - digits % 97:02}{''.join(account)}")
+    assert 0.1 < sum(answers) / len(answers) < 0.9
 
 
 @pytest.mark.parametrize(

@@ -143,6 +143,9 @@ def test_addresses_as_mailing_lists_write_them(text: str) -> None:
         "vector(at)index",
         "LOOK AT THE END. Then",
         "stop at first dot after last separator",
+        "look at this dot com bubble",
+        "a look at the dot com years",
+        "available at example dot com",
     ],
 )
 def test_prose_is_no_disguise(text: str) -> None:
@@ -259,9 +262,24 @@ def test_ipv6_agrees_with_the_standard_library() -> None:
                 assert [value.value for value in SCRUBBER.find(f"at {text}.")] == [str(address)], text
 
 
+@pytest.mark.parametrize("before", ["IP:", "ip：", "地址：", "addr: ", "src=", "peer name:"])
+def test_ipv6_behind_a_word_and_a_colon(before: str) -> None:
+    assert found(f"{before}2606:4700::1111, ok") == [("ip", "2606:4700::1111")]
+
+
+def test_ipv6_of_any_network_where_it_is_written_out() -> None:
+    assert found("from c8d5:7717:8f8a:b5c6:a8f5:e1b5:f32d:1a2b.") == [("ip", "c8d5:7717:8f8a:b5c6:a8f5:e1b5:f32d:1a2b")]
+
+
 @pytest.mark.parametrize(
     "text",
     [
+        "1234:5678:9012:3456:7890:1234:5678:9012",
+        "c8d5:7717:8f8a:b5c6:a8f5:e1b5:f32d",
+        "c8d5:7717:8f8a:b5c6:a8f5:e1b5:f32d:1a2b:c8d5",
+        "c8d5:7717:8f8a:b5c6:a8f5:e1b5:f32d:1a2b:",
+        "fd00:7717:8f8a:b5c6:a8f5:e1b5:f32d:1a2b",
+        "a:2606:4700::1111 12:2606:4700::1111 ::2606:4700:1111",
         "fe80::1 ::1 fd00::1 ff02::1 2001:db8::1 2001:db8:0:0:0:0:0:1",  # RFC 3849 and RFC 4193
         "12:34:56 2003:10:11 12:34:56 2001:09:11",
         "9-Dec-2003::13:25:02",
@@ -289,6 +307,7 @@ def test_mac_addresses(text: str) -> None:
         "00:00:5e:00:53:af:00:01",  # EUI-64
         "00:00:5e-00:53:af",
         "19-11-05-23-59-10",
+        "12-34-56-78-90-12",
         "2019-11-05-23-59-10",
         "03-08-17-25-33-48",
         "1234.5678.9012",

@@ -216,6 +216,8 @@ def test_private_keys_of_wallets_are_secrets() -> None:
     [
         "da39a3ee5e6b4b0d3255bfef95601890afd80709",  # a SHA-1, as git writes it
         "0x" + "0" * 40,
+        "key 0xde709f2102306220921060314715629080e2fb77",
+        "hash: 0xDE709F2102306220921060314715629080E2FB77",
         "0x" + "0" * 36 + "dead",
         "1" * 34,
         "DocumentBuilderFactoryMaker LegacyDebertaV2PredictionHead",

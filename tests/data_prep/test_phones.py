@@ -119,6 +119,8 @@ NUMBERS_OF_OTHER_THINGS = [
         "a+12345678",
     ),
     *("52.5200, 13.4050", "f(202) 555", "(1) 23 456", "100 200 300 400", "0 1 2 3 4 5 6 7 8 9", "00:11:22", "0755"),
+    *("d2 04 0b 03 00 00 00 00", "<01 02 00 01 01>", "8b 83 3c 01 00 00 89 44"),
+    *("0069 0307 0303", "0644 064A 0647", "- 19531250000*q**3", "+ 15931640625*p*q**6"),
     *("RFC 2821", "123-45-6789", "555-0143", "1-2-3-4-5-6-7", "0000 0000 0000", "12345678901234567890", "99999999"),
 ]
 
@@ -127,6 +129,34 @@ NUMBERS_OF_OTHER_THINGS = [
 def test_numbers_of_other_things_stay(text):
     assert STRICT.scrub(text).text == text
     assert STRICT.scrub(f"In {text}, and more.").text == f"In {text}, and more."
+
+
+@pytest.mark.parametrize(
+    ("text", "scrubbed"),
+    [
+        ("Jo,650-253-0000,CA", "Jo,<PHONE>,CA"),
+        ("Jo,13800138000,Beijing", "Jo,<PHONE>,Beijing"),
+        ("13800138000,13900139000", "<PHONE>,<PHONE>"),
+        ("手机13800138000/13900139000", "手机<PHONE>/<PHONE>"),
+        ("QQ：13800138000", "QQ：<PHONE>"),
+        ("13800138000 13900139000", "<PHONE> <PHONE>"),
+        ("650-253-0000 650-253-0001", "<PHONE> <PHONE>"),
+        ("2024-01-02 13800138000", "2024-01-02 <PHONE>"),
+        ("10:30 13800138000", "10:30 <PHONE>"),
+        ("1 13800138000", "1 <PHONE>"),
+        ("13800138000 24/7", "<PHONE> 24/7"),
+        ("650-253-0000 24 hours", "<PHONE> 24 hours"),
+        ("——13800138000 （Ａ）", "——<PHONE> （Ａ）"),
+    ],
+)
+def test_a_number_in_a_row_of_fields_is_found(text, scrubbed):
+    assert STRICT.scrub(text).text == scrubbed
+
+
+@pytest.mark.parametrize("digits", ["001" + "2" * 87, "+1" + "2" * 117, "00110101" * 14, "+22684634632439009E-3"])
+def test_a_long_run_of_digits_is_no_number_and_ends(digits):
+    """Trying all ways to cut it into groups would take minutes."""
+    assert STRICT.scrub(f"{digits} " * 100).text == f"{digits} " * 100
 
 
 def test_what_no_exchange_can_have_stays():

@@ -66,9 +66,38 @@ def test_offsets_are_of_the_utf8_bytes():
 
 
 def test_a_value_behind_an_escape_of_source_code_is_found():
-    text = r"""print("call\n4111111111111111"), "a\tGB29NWBK60161331926819", "\u53f74111111111111111", "to\njo@example.org" """
-    hidden = r"""print("call\n<CREDIT-CARD>"), "a\t<IBAN>", "\u53f7<CREDIT-CARD>", "to\n<EMAIL>" """
+    text = (
+        r"""print("n\n4111111111111111"), "a\tGB29NWBK60161331926819", "\u53f74111111111111111", "\njo@example.org" """
+    )
+    hidden = r"""print("n\n<CREDIT-CARD>"), "a\t<IBAN>", "\u53f7<CREDIT-CARD>", "\n<EMAIL>" """
     assert EVERY.scrub(text).text == hidden
+
+
+@pytest.mark.parametrize(
+    ("text", "scrubbed"),
+    [
+        (
+            "——4111111111111111 ... １",
+            "——<CREDIT-CARD> ... １",
+        ),  # a disguise elsewhere: the dash is a border all the same
+        ("jo@example.org（Jo） Ａ", "<EMAIL>（Jo） Ａ"),
+        ("jo@example.org(Jo), a@b.sum(axis=0)", "<EMAIL>(Jo), a@b.sum(axis=0)"),
+        ("93.184.216.34, version 4.3.3.75 and 4.3.3.76", "<IP>, version 4.3.3.75 and 4.3.3.76"),  # <IP> tells nothing
+        ("redis://:p4ssw0rd@cache:6379", "redis://<URL-CREDENTIALS>@cache:6379"),
+        ("558F 5590 5591 5592 5593 559A", "558F 5590 5591 5592 5593 559A"),  # code points
+        ("[*0DE4.0020.0002]", "[*0DE4.0020.0002]"),  # weights of Unicode's collation
+    ],
+)
+def test_what_stands_around_a_value(text, scrubbed):
+    assert EVERY.scrub(text).text == scrubbed
+
+
+@pytest.mark.parametrize("quote", ["", "> ", "  "])
+@pytest.mark.parametrize("end", ["\n-----END RSA PRIVATE KEY-----", "\n", ""])
+def test_a_private_key_goes_quoted_or_cut_off(quote, end):
+    lines = "\n".join(f"{quote}MIIE{'q0Zx' * 15}" for _ in range(6))
+    text = f"key:\n{quote}-----BEGIN RSA PRIVATE KEY-----\n{lines}{end}"
+    assert EVERY.scrub(text).text.rstrip("\n") == f"key:\n{quote}<SECRET>"
 
 
 def test_a_long_secret_is_found_across_the_borders_of_windows():
