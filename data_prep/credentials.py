@@ -103,7 +103,7 @@ def web_token(text: str) -> str:
     """The JSON web token or signature (RFC 7519, 7515) as it stands: its header is JSON that names an algorithm."""
     try:
         header = json.loads(decoded(text.partition(".")[0]))
-    except ValueError:
+    except (ValueError, RecursionError):  # no JSON, or nested deeper than anybody's header
         return ""
     return text if isinstance(header, dict) and "alg" in header else ""
 
@@ -216,7 +216,8 @@ RECOGNIZERS = (
         rb"(?:-----END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----)?",
         re.compile(  # quoted in mail, too; and as many lines as there are of one whose end was cut off
             rb"-----BEGIN [A-Z0-9 ]{0,32}PRIVATE KEY(?: BLOCK)?-----"
-            rb"(?:(?:[^-]|-(?!----)){40,16384}+-----END [A-Z0-9 ]{0,32}PRIVATE KEY(?: BLOCK)?-----"
+            rb"(?:(?:[^<-]|<(?![A-Z]+(?:-[A-Za-z]+){0,3}>)|-(?!----)){40,16384}+"
+            rb"-----END [A-Z0-9 ]{0,32}PRIVATE KEY(?: BLOCK)?-----"
             rb"|(?:[\s>|]{1,8}[A-Za-z0-9+/=]{16,128}+(?![A-Za-z0-9+/=])){1,256}+)"
         ),
         private_key,

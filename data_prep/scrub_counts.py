@@ -12,6 +12,7 @@ from data_prep.cleaning_statistics import merged
 from data_prep.document import Document, utf8_bytes
 from data_prep.pii import Scrubbed, shown_scrubber
 from data_prep.recognizer import KINDS
+from data_prep.shards import shown
 from data_prep.split import unit_hash
 
 SAMPLES = 5  # places of a kind
@@ -63,7 +64,9 @@ class ScrubCounts:
         if not places or placeholder.search(document.text):  # its own words: which ones stand for values?
             return
         context = context_of(scrubbed, *places[int(rank * len(places))])
-        samples.append({"kind": kind, "source": document.source, "id": document.id, "context": context, "rank": rank})
+        samples.append(
+            {"kind": kind, "source": document.source, "id": shown(document.id), "context": context, "rank": rank}
+        )
         samples.sort(key=lambda sample: sample["rank"])
         del samples[SAMPLES:]
 

@@ -14,7 +14,7 @@ from data_prep.document import Document, Drop, utf8_bytes
 from data_prep.files import UserError, read_json, write_json
 from data_prep.pseudonyms import key_identity, read_key
 from data_prep.settings import ScrubSettings, scrub_settings
-from data_prep.shards import Ledger, PartWriter, read_documents
+from data_prep.shards import Ledger, PartWriter, read_documents, shown
 from pipeline.config import RunConfig
 from pipeline.document_steps import part_name
 from pipeline.receipt import Entry
@@ -159,7 +159,7 @@ class SecondSearch:
     def add(self, document_id: str, source: str, text: str) -> None:
         if found := self.scrubbers[source].find(text):
             self.found.update(value.kind for value in found)
-            self.documents.append(document_id)
+            self.documents.append(shown(document_id))
 
     def check(self, run: str) -> None:
         """`UserError` when something was found; it shows no value."""

@@ -11,9 +11,7 @@ import sys
 
 import pytest
 
-from data_prep import pii
 from data_prep.settings import (
-    PII_KINDS,
     CleanSettings,
     DedupSettings,
     ScrubSettings,
@@ -103,10 +101,6 @@ def test_what_is_impossible_is_one_sentence(settings, words):
 
 def test_every_problem_is_told_at_once():
     assert len(source(name="?", paths=[], format="x", weight=0, rules=["y"]).problems()) == 5
-
-
-def test_the_kinds_that_a_config_may_name_are_those_there_are():
-    assert tuple(pii.KINDS) == PII_KINDS
 
 
 def test_settings_load_nothing_heavy():

@@ -53,7 +53,6 @@ def test_only_the_kinds_asked_for():
 
 def test_where_two_overlap_the_first_of_the_table_wins():
     assert EVERY.scrub("8.8.8.8@example.org").text == "<EMAIL>"  # and not <IP>@example.org
-    assert scrubber(["ip"]).scrub("from 8.8.8.8@example.org").found.keys() <= {"ip"}
     with_password = EVERY.scrub("https://jo:tru5tno1@mail.example.org/x")
     assert list(with_password.found) == ["url-credentials"]
 
@@ -196,7 +195,23 @@ def test_text_of_letters_alone_is_never_changed(text):
 
 UNITS = [
     *("a", "a.", "a@", "a@a.", "@a-", "1", "1.", "1.1.1.1", "4111 ", "4111-", "4111111111111112 ", "a" * 64 + "@", "-"),
-    *("1-", "(1", "+1", "+1 ", "00", "a:", "f:", "::", "eyJ", "eyJhbGciOiJIUzI1NiJ9.", "-----BEGIN PRIVATE KEY-----\n"),
+    *(
+        "1-",
+        "(1",
+        "+1",
+        "+1" + "2" * 100 + "x",
+        "001" + "2" * 97 + "\n",
+        "é@é.",
+        "é+",
+        "+1 ",
+        "00",
+        "a:",
+        "f:",
+        "::",
+        "eyJ",
+        "eyJhbGciOiJIUzI1NiJ9.",
+        "-----BEGIN PRIVATE KEY-----\n",
+    ),
     *("://a:", "http://a:b", "AKIA", "ghp_", "0x", "GB82", "GB82 WEST ", "A1", "1A ", "passport ", "licence 1", "[at]"),
     *(
         " at ",
@@ -217,6 +232,6 @@ UNITS = [
 
 @pytest.mark.parametrize("unit", UNITS)
 def test_half_a_megabyte_of_hostile_text_ends(unit):
-    """Quadratic time would take hours here."""
-    hostile = unit * (500_000 // len(unit)) + "@"
-    assert len(EVERY.scrub(hostile).text) <= 20 * len(hostile)
+    """Quadratic time would take hours here. What stands behind it is found."""
+    hostile = unit * (500_000 // len(unit)) + " @"
+    assert EVERY.scrub(f"{hostile} jo@example.org\n").text.endswith(" @ <EMAIL>\n")

@@ -80,3 +80,10 @@ def test_a_phone_number_beside_commas_and_other_numbers_is_found(text):
 )
 def test_tables_and_formulas_stay(text):
     assert SCRUBBER.scrub(text).text == text
+
+
+def test_a_key_whose_block_a_password_cut_is_not_one_the_second_time():
+    prose = "ab " * 900
+    block = f"-----BEGIN RSA PRIVATE KEY-----\n{prose}https://jo:a-----b@example.org/ {prose}\n{'A1b2' * 20}\n"
+    once = SCRUBBER.scrub(f"{FAR}{FAR}{block}-----END RSA PRIVATE KEY-----\n")
+    assert SCRUBBER.scrub(once.text).found == {}

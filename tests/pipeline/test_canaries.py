@@ -15,7 +15,7 @@ from tests.conftest import TINY_CONFIG, real_texts, text2lm
 ROOT = Path(__file__).parents[2]
 LEARNED = ("credit-card", "iban", "email", "phone")  # in many documents; of each kind there is one in two
 SMALL = {
-    "train.tokens": 81_920,
+    "train.tokens": 92_160,
     "train.global_batch_tokens": 1024,
     "model.d_model": 128,
     "model.context_length": 128,
@@ -36,10 +36,10 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
 
     directory = tmp_path_factory.mktemp("canaries")
     planted = canaries.canaries(measured=LEARNED)
-    texts = canaries.plant(real_texts()[:60], planted, 2)
+    texts = canaries.plant(real_texts()[:40], planted, 2)
     texts = canaries.plant(texts, [canary for canary in planted if canary.kind in LEARNED], 40)
     (directory / "corpus").mkdir()
-    for name, its in (("guide-0", texts[:30]), ("notes", texts[30:])):
+    for name, its in (("guide-0", texts[:20]), ("notes", texts[20:])):
         rows = [json.dumps({"id": f"{name}{number}", "text": text}) for number, text in enumerate(its)]
         (directory / "corpus" / f"{name}.jsonl").write_text("\n".join(rows))
     (directory / "tiny.toml").write_text(TINY_CONFIG.replace(".jsonl.gz", ".jsonl"))
