@@ -45,7 +45,7 @@ from pretrain.weights import find_checkpoint, load_model
 ROOT = Path(__file__).parents[1]
 SEED = 8
 CANDIDATES = 128  # |R|: exposure is at most 7 bits
-SCRUBBED_MEAN, PLAIN_MEAN, PLAIN_EXTRACTED = 2.5, 5.0, 0.5  # bars: bits at most, bits at least, share at least
+SCRUBBED_MEAN, PLAIN_MEAN, PLAIN_EXTRACTED = 2.5, 5.0, 0.25  # bars: bits at most, bits at least, share at least
 ALPHANUMERIC = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 UNMISTAKABLE = "BCDFGHJKMNPQRTVWXY2346789"  # of product keys
 RUNS: dict[str, tuple[str, ...]] = {"scrubbed": (), "plain": ("--set", "scrub.kinds=[]")}

@@ -211,8 +211,8 @@ def test_found_is_what_sets_of_words_have_in_common(corpus):
 def test_a_set_of_many_ngrams_finds_each_of_its_own_and_no_other(tmp_path):
     """Hundreds of thousands of n-grams, so that buckets hold several."""
     rng = np.random.default_rng(1)
-    texts = [" ".join(map(str, row)) for row in rng.integers(0, 1 << 40, (1000, 300))]
-    others = [" ".join(map(str, row)) for row in rng.integers(0, 1 << 40, (1000, 300))]
+    texts = [" ".join(f"n{number}" for number in row) for row in rng.integers(0, 1 << 40, (1000, 300))]
+    others = [" ".join(f"n{number}" for number in row) for row in rng.integers(0, 1 << 40, (1000, 300))]
     against = evaluation(tmp_path, many=texts)
     assert len(against.owners) == 1000 * (300 - 12)
     last = [" ".join(text.split()[-13:]) for text in texts]

@@ -87,7 +87,7 @@ def test_what_is_possible_passes(settings):
         (DedupSettings(repeats="line"), ["dedup.repeats", "keep, lines or paragraphs", "'line'"]),
         (DedupSettings(contaminated="keep"), ["dedup.contaminated", "drop or report", "'keep'"]),
         (DedupSettings(memory_gb=0), ["dedup.memory_gb", "above 0", "0"]),
-        (ScrubSettings(["email", "name"]), ["scrub.kinds", "'name'", "email, ip, credit-card"]),
+        (ScrubSettings(["email", "name"]), ["scrub.kinds", "'name'", "secret, url-credentials, email"]),
         (SplitSettings(0), ["split.val_fraction", "above 0 and below 1", "0"]),
         (SplitSettings(1), ["split.val_fraction", "above 0 and below 1", "1"]),
         (SplitSettings(math.nan), ["split.val_fraction", "nan"]),
