@@ -14,10 +14,12 @@ import pytest
 from tokenizers import Tokenizer
 
 from data_prep.document import Document
+from data_prep.pii import shown_scrubber
 from data_prep.shards import PartWriter
 from data_prep.tokens import TokenFile, token_files
 from pipeline.cli import main
 from pipeline.receipt import Manifest, entry
+from pipeline.scrub_steps import scrub_fields
 from tests.conftest import contents, real_texts, text2lm
 
 CONFIG = """
@@ -282,3 +284,20 @@ def test_the_second_search_finds_what_stands_in_a_part_after_all(copy: Path) -> 
     assert not (run / "tokens/manifest.json").exists()
     text2lm(copy, *RUN, "--until", "tokens", "--from", "scrub")
     assert facts_of(run, "tokens")["search"]["found"] == 0
+
+
+@pytest.mark.parametrize(
+    ("meta", "scrubbed"),
+    [
+        ({"url": "https://example.org/a", "n": 5, "x": 1.5, "ok": True, "none": None}, None),
+        ({"mail": "jo@example.org", "list": ["8.8.8.8", {"deep": "jo@example.org"}]},
+         {"mail": "<EMAIL>", "list": ["<IP>", {"deep": "<EMAIL>"}]}),
+        ({"jo@example.org": 1, "b": 2}, {"<EMAIL>": 1, "b": 2}),
+        ({"card": 4111111111111111, "again": 4111111111111111.0}, {"card": "<CREDIT-CARD>", "again": "<CREDIT-CARD>"}),
+        ({"phone": "6502530000", "ssn": "536904399"}, {"phone": "<PHONE>", "ssn": "<US-SSN>"}),
+    ],
+)  # fmt: skip
+def test_fields_are_scrubbed_with_their_names_as_context(meta, scrubbed):
+    fields, found = scrub_fields(json.dumps(meta), shown_scrubber())
+    assert json.loads(fields) == (scrubbed or meta)
+    assert bool(found) == bool(scrubbed)
