@@ -40,6 +40,9 @@ class Found(NamedTuple):
     value: str  # its canonical form, not to be shown or written; "" of what is no value
     wants: str  # what its recognizer wants of it; ends "looks like one, but ..."
 
+    def __repr__(self) -> str:
+        return f"Found({self.start}, {self.end}, {self.kind!r})"
+
 
 class Scrubbed(NamedTuple):
     text: str

@@ -107,6 +107,12 @@ def test_a_long_secret_is_found_across_the_borders_of_windows():
         assert EVERY.scrub(f"{'x' * size} {pem} end").text == f"{'x' * size} <SECRET> end"
 
 
+def test_a_value_is_not_shown_by_accident():
+    """An assertion or a traceback that prints what was found tells no value."""
+    found = EVERY.find("Mail jo@example.org")
+    assert found[0].value == "jo@example.org" and "jo@" not in f"{found} {found[0]!r} {found[0]}"
+
+
 def test_looks_say_what_is_kept_and_why():
     looks = EVERY.looks("from 10.0.0.1 or 8.8.8.8, 4111 1111 1111 1112")
     assert [(found.kind, bool(found.value)) for found in looks] == [("ip", False), ("ip", True), ("credit-card", False)]
