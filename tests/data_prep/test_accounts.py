@@ -292,3 +292,11 @@ def test_structures_and_check_digits_agree_with_python_stdnum():
 )
 def test_what_is_no_bank_account_stays(text):
     assert not found(text)
+
+
+def test_each_line_of_a_list_is_looked_at_by_itself():
+    """The first has a wrong check digit, and stays."""
+    listed = "4111 1111 1111 1112\n4012 8888 8888 1881\n5555-5555-5555-4444"
+    assert Scrubber(ScrubSettings(kinds=["credit-card"])).scrub(listed).text == (
+        "4111 1111 1111 1112\n<CREDIT-CARD>\n<CREDIT-CARD>"
+    )
